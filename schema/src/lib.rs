@@ -1,0 +1,27 @@
+//! The only thing nodescope's two processes share: what they say to each other.
+//!
+//! The sensor listens on a `SOCK_SEQPACKET` Unix socket. Each packet is one Cap'n Proto message of at most
+//! [`MAX_MESSAGE_BYTES`]; descriptors travel beside a reply as `SCM_RIGHTS`.
+//!
+//! 1. Both sides send their hello. Without a version in common ([`common_version`]) the one that notices says so in its
+//!    log and closes.
+//! 2. The sensor sends a snapshot: [`Record::SnapshotBegin`], all it knows, [`Record::SnapshotEnd`].
+//! 3. Then it sends what changes. It may send a new snapshot at any time, and does so after it had to drop something.
+//! 4. The aggregator may send requests at any time; each gets one reply.
+//!
+//! A recording (`--record`, `--replay`) is the sensor's half of this, each message behind its length as a little-endian
+//! `u32`. See `record` for why totals and not differences are sent.
+//!
+//! Rules for changing the schema: field numbers are never used twice; a new field must be right when absent (zero or
+//! empty); a reader skips a record it does not know and counts it.
+#![forbid(unsafe_code)]
+
+mod codec;
+mod message;
+mod record;
+mod request;
+
+pub use codec::*;
+pub use message::*;
+pub use record::*;
+pub use request::*;

@@ -1,0 +1,114 @@
+//! What the aggregator may ask: a closed table. The sensor checks every argument again.
+
+/// Name of a runtime's file that the sensor can open. The sensor makes the path; the aggregator only fills in an
+/// identifier, and never says a directory except where a row says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FileKind {
+    /// `ROOT/containers/ID/config.v2.json`; `root` is docker's data-root (default `/var/lib/docker`) and must be owned
+    /// by root, or by `uid` when that is not 0 (rootless docker).
+    DockerConfig,
+    /// `/etc/docker/daemon.json`.
+    DockerDaemon,
+    /// `config.json` of an OCI bundle of containerd: `STATE/io.containerd.runtime.v2.task/NAMESPACE/ID/config.json`
+    /// below each state directory that containerd, k3s, k0s and microk8s use.
+    ContainerdBundle,
+    /// `userdata/config.json` of a container of CRI-O or Podman, below the run root and the graph root of
+    /// containers-storage; of the user `uid` when that is not 0.
+    StorageBundle,
+    /// `containers.json` of containers-storage (names and images of all its containers); of `uid` when not 0.
+    StorageContainers,
+    /// `/var/lib/lxc/NAME/config`.
+    LxcConfig,
+    /// `/sys/class/dmi/id/product_uuid`.
+    SystemUuid,
+}
+
+impl FileKind {
+    /// All of them, in the order of their numbers on the wire.
+    pub const ALL: [Self; 7] = [
+        Self::DockerConfig,
+        Self::DockerDaemon,
+        Self::ContainerdBundle,
+        Self::StorageBundle,
+        Self::StorageContainers,
+        Self::LxcConfig,
+        Self::SystemUuid,
+    ];
+}
+
+/// Asks for a read-only descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenFile<'a> {
+    /// Which file.
+    pub kind: FileKind,
+    /// Container id, or name for LXC; empty for kinds without one.
+    pub container: &'a [u8],
+    /// containerd namespace; empty for other kinds.
+    pub namespace: &'a [u8],
+    /// Docker's data-root; empty for the default and for other kinds.
+    pub root: &'a [u8],
+    /// Whose: 0 for the system's runtime, else the user that runs a rootless one.
+    pub uid: u32,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKind<'a> {
+    /// A descriptor of a file.
+    OpenFile(OpenFile<'a>),
+    /// A fresh [`SensorStatus`](crate::SensorStatus), hooks and losses.
+    Status,
+}
+
+/// A request with the number its reply will carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// Chosen by the aggregator.
+    pub id: u64,
+    /// What is asked.
+    pub kind: RequestKind<'a>,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// An argument is not of the form its kind takes.
+    #[error("an argument is not valid")]
+    BadArgument,
+    /// There is no such file.
+    #[error("no such file")]
+    NotFound,
+    /// It is there and may not be given out: a symbolic link, not a regular file, the wrong owner, too large.
+    #[error("not a file that may be given out")]
+    Forbidden,
+    /// Too many requests; ask later.
+    #[error("too many requests")]
+    RateLimited,
+    /// The system call failed.
+    #[error("input/output error")]
+    Io,
+    /// The sensor does not know this kind of request.
+    #[error("unknown request")]
+    Unknown,
+}
+
+impl Refusal {
+    /// All of them, in the order of their numbers on the wire.
+    pub const ALL: [Self; 6] = [
+        Self::BadArgument,
+        Self::NotFound,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::Io,
+        Self::Unknown,
+    ];
+}
+
+/// The answer to a request. A granted [`RequestKind::OpenFile`] comes with one descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply {
+    /// The request's number.
+    pub id: u64,
+    /// Granted or refused.
+    pub result: Result<(), Refusal>,
+}
