@@ -1,0 +1,2 @@
+//! The aggregator.
+#![forbid(unsafe_code)]

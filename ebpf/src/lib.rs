@@ -1,0 +1,1 @@
+//! The Rust mirror of the BPF object.

@@ -1,0 +1,2 @@
+//! The sensor.
+fn main() {}
