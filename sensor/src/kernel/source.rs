@@ -1,0 +1,58 @@
+//! The seam between the kernel side and the stream: what the stream needs to know of where its records come from.
+//!
+//! `Kernel` implements it from the BPF maps; tests of the stream implement it from a list. Records borrow from the
+//! source and are valid only during the call of `emit`.
+
+use std::os::fd::BorrowedFd;
+
+use nodescope_schema::Record;
+
+/// What the stream needs of the kernel side.
+pub trait Source {
+    /// Readable when [`Source::urgent`] has something to say; none when there is no ring buffer.
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// What cannot wait for the next poll: new and removed cgroups, listens.
+    fn urgent(&mut self, emit: &mut dyn FnMut(&Record<'_>));
+
+    /// What changed since the last poll.
+    ///
+    /// # Errors
+    /// A map could not be read. What was emitted before is right; the next poll makes up for the rest.
+    fn poll(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError>;
+
+    /// Everything, without [`Record::SnapshotBegin`] and [`Record::SnapshotEnd`].
+    ///
+    /// # Errors
+    /// A map could not be read: the snapshot is not whole.
+    fn snapshot(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError>;
+
+    /// Walks all open files for the holders of listening sockets. Called every ten seconds.
+    ///
+    /// # Errors
+    /// The walk could not begin or broke off; holders stay as they were.
+    fn rescan(&mut self) -> Result<(), SourceError>;
+}
+
+/// Reading the kernel side failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// A map could not be read.
+    #[error("cannot read map {map}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An iterator could not be run.
+    #[error("cannot run iterator {iterator}")]
+    Iterator {
+        /// Name of the program.
+        iterator: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+}
