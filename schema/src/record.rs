@@ -48,11 +48,15 @@ pub struct Cgroup<'a> {
     pub removed_ns: u64,
 }
 
-/// Processes of a workload. A process is a thread group.
+/// Processes of one cgroup, without those of its children. A process is a thread group.
+///
+/// A process counts in its v2 cgroup and, where one is watched, in its v1 cgroup: two subjects, each with its own
+/// totals. One key for both would see a restart whenever a runtime moves a process into a container's hierarchies one
+/// after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Processes {
     /// Whose processes.
-    pub workload: Workload,
+    pub cgroup: CgroupKey,
     /// Monotonic time the kernel began to count for this key.
     pub generation: u64,
     /// Processes alive now.
@@ -235,7 +239,7 @@ pub enum Record<'a> {
     SnapshotEnd,
     /// A cgroup.
     Cgroup(Cgroup<'a>),
-    /// Processes of a workload.
+    /// Processes of a cgroup.
     Processes(Processes),
     /// A flow.
     Flow(Flow<'a>),
