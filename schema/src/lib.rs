@@ -21,7 +21,17 @@ mod message;
 mod record;
 mod request;
 
-pub use codec::*;
-pub use message::*;
-pub use record::*;
-pub use request::*;
+pub use codec::{
+    BatchCounts, DecodeError, Decoded, MAX_EXECUTABLE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES,
+    RecordWriter, decode_from_aggregator, decode_from_sensor, encode_aggregator_hello,
+    encode_reply, encode_request, encode_sensor_hello,
+};
+pub use message::{
+    AggregatorHello, FromAggregator, FromSensorSink, MAX_MESSAGE_BYTES, OLDEST_PROTOCOL_VERSION,
+    PROTOCOL_VERSION, SensorHello, common_version,
+};
+pub use record::{
+    Cgroup, CgroupKey, Flow, FlowKey, FlowKind, FlowTotals, Hook, Listen, Loss, MapFill, Owner,
+    Processes, Record, SensorStatus, Verdict, Workload,
+};
+pub use request::{FileKind, OpenFile, Refusal, Reply, Request, RequestKind};

@@ -22,7 +22,8 @@ pub struct CgroupKey {
 pub struct Workload {
     /// Inode in the v2 tree.
     pub cgroup_v2: u64,
-    /// Inode in the watched v1 hierarchy ([`Hello::v1_hierarchy`](crate::Hello)); 0 where there is none.
+    /// Inode in the watched v1 hierarchy ([`SensorHello::v1_hierarchy`](crate::SensorHello::v1_hierarchy)); 0 where
+    /// there is none.
     pub cgroup_v1: u64,
 }
 
