@@ -1,1 +1,54 @@
-//! Tests of the whole.
+//! What the system tests share: the two real processes under test, places to run load in (cgroups, network namespaces,
+//! real containers), a client for `/metrics`, and deadlines for everything.
+//!
+//! Helpers panic with what they were doing instead of returning errors: in a test the trace is worth more. Whatever a
+//! helper makes (process, cgroup, namespace, mount, directory) its `Drop` removes. Nothing outside of it is touched:
+//! container daemons live in a [`Sandbox`] with their own `/run`, `/var/lib`, `/etc` and network.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod cgroup;
+mod containerd;
+mod docker;
+mod guard;
+mod http;
+mod image;
+mod load;
+mod lxc;
+mod metrics;
+mod netns;
+mod place;
+mod podman;
+mod process;
+mod sandbox;
+mod shared;
+mod wait;
+
+pub use agent::{Agent, AgentOptions, UNPRIVILEGED_USER};
+pub use cgroup::{Unit, hierarchies};
+pub use containerd::Containerd;
+pub use docker::Docker;
+pub use guard::{RootGuard, root_guard};
+pub use http::{HttpError, Response, http_get};
+pub use image::root_directory;
+pub use load::{Hold, LoadReport, Server, free_port, load_program, run_load};
+pub use lxc::Lxc;
+pub use metrics::{Sample, Scrape};
+pub use netns::Netns;
+pub use place::Place;
+pub use podman::Podman;
+pub use process::{Process, run, run_output, try_run};
+pub use sandbox::Sandbox;
+pub use shared::Shared;
+pub use wait::{DEADLINE, eventually, poll};
+
+/// A name no other test of any run uses at the same time.
+pub fn unique(prefix: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!(
+        "{prefix}-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    )
+}

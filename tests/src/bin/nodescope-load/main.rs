@@ -1,0 +1,55 @@
+//! A load generator that knows exactly what it did: the tests compare its counts with nodescope's metrics.
+//!
+//! Standard library only, in one crate root, so that `build.rs` can build it static for images with nothing but busybox.
+//! Every command prints its counts as one JSON object a line on standard output.
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod files;
+mod report;
+mod server;
+mod storm;
+
+use std::process::ExitCode;
+
+use args::Args;
+
+const USAGE: &str = "usage: nodescope-load COMMAND [OPTION VALUE]...
+  serve    --listen ADDR:PORT... [--accept-only yes]          accept until killed; sink and source of bytes
+  serve    --stdin-listener yes                               the same on the listening socket passed as standard input
+  activate --listen ADDR:PORT [--join CGROUP_DIR]...          make a listening socket, let a child in CGROUP_DIR serve it
+  connect  --to ADDR:PORT --count N [--parallel P] [--upload BYTES] [--download BYTES] [--timeout-ms MS]
+  hold     --to ADDR:PORT --count N                           then by line: 'exchange UPLOAD DOWNLOAD', 'close N'
+  storm    --to ADDR:PORT --count N [--parallel P]            N processes, each connects once and exits
+  rate     --to ADDR:PORT... --per-second N --seconds S       paced connect and close
+  files    --directory DIR --rounds N                         time of open, read, write, pipe in ns
+  memory   --bytes N                                          touch N bytes, then wait
+  listen   --listen ADDR:PORT                                 listen without ever accepting";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let Some(command) = arguments.next() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(64);
+    };
+    let result = Args::parse(arguments).and_then(|args| match command.as_str() {
+        "serve" => server::serve(&args),
+        "activate" => server::activate(&args),
+        "listen" => server::listen_only(&args),
+        "connect" => client::connect(&args),
+        "hold" => client::hold(&args),
+        "storm" => storm::storm(&args),
+        "rate" => storm::rate(&args),
+        "files" => files::time_calls(&args),
+        "memory" => files::touch_memory(&args),
+        other => Err(format!("unknown command '{other}'\n{USAGE}")),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("nodescope-load: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

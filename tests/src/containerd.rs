@@ -1,0 +1,80 @@
+//! A containerd in a sandbox, with `ctr` as its client.
+
+use std::process::Command;
+
+use crate::wait::DEADLINE;
+use crate::{Process, Sandbox, image, poll, run_output, try_run};
+
+/// containerd, state and socket at their default places in the sandbox.
+#[derive(Debug)]
+pub struct Containerd {
+    daemon: Process,
+    sandbox: Sandbox,
+}
+
+impl Containerd {
+    /// Starts it and imports the image.
+    #[track_caller]
+    pub fn start() -> Self {
+        let sandbox = Sandbox::new();
+        let log = sandbox.directory().join("containerd.log");
+        let daemon = Process::start("containerd", &mut sandbox.command("containerd"), &log);
+        let mut containerd = Self { daemon, sandbox };
+        containerd.wait_ready();
+        containerd
+    }
+
+    fn wait_ready(&mut self) {
+        let ready = poll(DEADLINE, || {
+            let answers = try_run(self.client("default").arg("version"))
+                .status
+                .success();
+            (answers || !self.daemon.is_alive()).then_some(answers)
+        });
+        assert!(
+            ready == Some(true),
+            "containerd does not start\n{}",
+            self.daemon.log_tail()
+        );
+    }
+
+    /// Where it runs.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// `ctr --namespace NAMESPACE`.
+    pub fn client(&self, namespace: &str) -> Command {
+        let mut command = self.sandbox.command("ctr");
+        command.args(["--namespace", namespace]);
+        command
+    }
+
+    /// A container from a plain root directory that runs the load generator, in the sandbox's network.
+    #[track_caller]
+    pub fn run_load(&self, namespace: &str, id: &str, options: &[&str], words: &str) {
+        let root = self.sandbox.directory().join(id);
+        std::fs::create_dir_all(&root).expect("our own directory");
+        image::root_directory(&root);
+        let mut command = self.client(namespace);
+        command
+            .args(["run", "--detach", "--net-host", "--rootfs"])
+            .args(options)
+            .arg(&root)
+            .arg(id);
+        run_output(
+            command
+                .arg("/bin/nodescope-load")
+                .args(words.split_whitespace()),
+        );
+    }
+
+    /// Ends a container and removes it.
+    pub fn remove(&self, namespace: &str, id: &str) {
+        let _ = try_run(
+            self.client(namespace)
+                .args(["task", "delete", "--force", id]),
+        );
+        let _ = try_run(self.client(namespace).args(["container", "delete", id]));
+    }
+}

@@ -1,0 +1,137 @@
+//! A Docker daemon in a sandbox.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::wait::DEADLINE;
+use crate::{Process, Sandbox, image, poll, run_output, try_run};
+
+/// The image every test container runs.
+const IMAGE: &str = "nodescope-test:1";
+
+/// dockerd with its containerd, its socket in the sandbox. Dropping it removes all its containers first.
+#[derive(Debug)]
+pub struct Docker {
+    daemon: Process,
+    sandbox: Sandbox,
+}
+
+impl Docker {
+    /// With Docker's default directories.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::start_with("{}")
+    }
+
+    /// With a `daemon.json`, which the sensor can read too.
+    #[track_caller]
+    pub fn start_with(daemon_json: &str) -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.write("/etc/docker/daemon.json", daemon_json);
+        let log = sandbox.directory().join("dockerd.log");
+        let mut command = sandbox.command("dockerd");
+        // The v1 hierarchies of the test machines have no owner that would object; the driver is what a node without
+        // systemd has. The proxy is a process a port that nobody needs here.
+        command.args([
+            "--host",
+            "unix:///run/docker.sock",
+            "--exec-opt",
+            "native.cgroupdriver=cgroupfs",
+        ]);
+        command.args(["--userland-proxy=false", "--shutdown-timeout", "1"]);
+        let daemon = Process::start("dockerd", &mut command, &log);
+        let mut docker = Self { daemon, sandbox };
+        docker.wait_ready();
+        docker.import_image();
+        docker
+    }
+
+    fn wait_ready(&mut self) {
+        let ready = poll(DEADLINE, || {
+            let answers = try_run(self.client().arg("version")).status.success();
+            (answers || !self.daemon.is_alive()).then_some(answers)
+        });
+        assert!(
+            ready == Some(true),
+            "dockerd does not start\n{}",
+            self.daemon.log_tail()
+        );
+    }
+
+    fn import_image(&self) {
+        let archive = self.sandbox.directory().join("image.tar");
+        image::tar(&archive);
+        run_output(self.client().arg("import").arg(&archive).arg(IMAGE));
+        let _ = std::fs::remove_file(&archive);
+    }
+
+    /// Where it runs.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    fn client(&self) -> Command {
+        let mut command = self.sandbox.command("docker");
+        command.args(["--host", "unix:///run/docker.sock"]);
+        command
+    }
+
+    /// `docker WORDS`, split at spaces; its output.
+    #[track_caller]
+    pub fn run(&self, words: &str) -> String {
+        run_output(self.client().args(words.split_whitespace()))
+    }
+
+    /// `docker WORDS` as a command to do more with.
+    pub fn command(&self, words: &str) -> Command {
+        let mut command = self.client();
+        command.args(words.split_whitespace());
+        command
+    }
+
+    /// A container in the background that runs the load generator with these words; its id.
+    #[track_caller]
+    pub fn run_load(&self, options: &str, words: &str) -> String {
+        self.run(&format!(
+            "run --detach {options} {IMAGE} /bin/nodescope-load {words}"
+        ))
+    }
+
+    /// The container's address in the bridge network.
+    #[track_caller]
+    pub fn address_of(&self, container: &str) -> String {
+        self.run(&format!(
+            "inspect --format {{{{.NetworkSettings.IPAddress}}}} {container}"
+        ))
+    }
+
+    /// The image reference as the metrics show it.
+    pub fn image(&self) -> &'static str {
+        IMAGE
+    }
+
+    /// A file of Docker as seen from outside.
+    pub fn outside(&self, path: &str) -> std::path::PathBuf {
+        self.sandbox.outside(path)
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let ids = self.client().args(["ps", "--all", "--quiet"]).output();
+        let ids = ids
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default();
+        if !ids.trim().is_empty() {
+            let _ = try_run(
+                self.client()
+                    .args(["rm", "--force", "--volumes"])
+                    .args(ids.split_whitespace()),
+            );
+        }
+        for root in crate::hierarchies() {
+            // Only when it is empty: another daemon may use the same name.
+            let _ = std::fs::remove_dir(root.join(Path::new("docker")));
+        }
+    }
+}

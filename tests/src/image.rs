@@ -1,0 +1,46 @@
+//! A root directory for containers: busybox and the load generator, both static, and nothing else.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use crate::{load_program, run};
+
+const BUSYBOX: &str = "/usr/bin/busybox";
+const APPLETS: [&str; 8] = ["sh", "sleep", "cat", "true", "false", "echo", "ip", "kill"];
+
+/// Fills `directory`.
+pub fn root_directory(directory: &Path) {
+    for name in ["bin", "etc", "proc", "sys", "dev", "tmp", "run"] {
+        fs::create_dir_all(directory.join(name)).expect("our own directory");
+    }
+    let busybox = if Path::new(BUSYBOX).exists() {
+        BUSYBOX
+    } else {
+        "/bin/busybox"
+    };
+    for (source, name) in [(busybox, "busybox"), (load_program(), "nodescope-load")] {
+        let target = directory.join("bin").join(name);
+        fs::copy(source, &target).unwrap_or_else(|error| panic!("{source}: {error}"));
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).expect("our own file");
+    }
+    for applet in APPLETS {
+        symlink("busybox", directory.join("bin").join(applet)).expect("our own directory");
+    }
+    fs::write(directory.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n")
+        .expect("our own directory");
+    fs::write(directory.join("etc/group"), "root:x:0:\n").expect("our own directory");
+}
+
+/// The same as a tar archive.
+pub(crate) fn tar(archive: &Path) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    root_directory(directory.path());
+    run(Command::new("tar")
+        .arg("-cf")
+        .arg(archive)
+        .arg("-C")
+        .arg(directory.path())
+        .arg("."));
+}
