@@ -1,2 +1,5 @@
 //! The aggregator.
 #![forbid(unsafe_code)]
+
+pub mod host;
+pub mod metrics;

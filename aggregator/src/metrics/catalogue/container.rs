@@ -1,0 +1,189 @@
+//! Families about containers and services. Filled by the model from the sensor's records and by [`crate::cgroupfs`].
+
+use super::family;
+use crate::metrics::Descriptor;
+
+family!(
+    INFO,
+    Gauge,
+    Container,
+    "container_info",
+    ["image"],
+    "Image of a container, always 1"
+);
+family!(
+    RESTARTS,
+    Counter,
+    Container,
+    "container_restarts_total",
+    [],
+    "Times a process began after all earlier processes of the container were gone"
+);
+family!(
+    CPU_LIMIT,
+    Gauge,
+    Container,
+    "container_resources_cpu_limit_cores",
+    [],
+    "CPU limit of the cgroup, in cores; absent without a limit"
+);
+family!(
+    CPU_USAGE,
+    Counter,
+    Container,
+    "container_resources_cpu_usage_seconds_total",
+    [],
+    "CPU time the cgroup used, in seconds"
+);
+family!(
+    CPU_THROTTLED,
+    Counter,
+    Container,
+    "container_resources_cpu_throttled_seconds_total",
+    [],
+    "Time the cgroup could not run because of its CPU limit, in seconds"
+);
+family!(
+    CPU_PRESSURE,
+    Counter,
+    Container,
+    "container_resources_cpu_pressure_waiting_seconds_total",
+    ["kind"],
+    "Time some or all tasks of the cgroup waited for a CPU, in seconds"
+);
+family!(
+    MEMORY_LIMIT,
+    Gauge,
+    Container,
+    "container_resources_memory_limit_bytes",
+    [],
+    "Memory limit of the cgroup, in bytes; absent without a limit"
+);
+family!(
+    MEMORY_RSS,
+    Gauge,
+    Container,
+    "container_resources_memory_rss_bytes",
+    [],
+    "Anonymous memory and mapped files of the cgroup, in bytes"
+);
+family!(
+    MEMORY_CACHE,
+    Gauge,
+    Container,
+    "container_resources_memory_cache_bytes",
+    [],
+    "Page cache of the cgroup, in bytes"
+);
+family!(
+    MEMORY_PRESSURE,
+    Counter,
+    Container,
+    "container_resources_memory_pressure_waiting_seconds_total",
+    ["kind"],
+    "Time some or all tasks of the cgroup waited for memory, in seconds"
+);
+family!(
+    IO_PRESSURE,
+    Counter,
+    Container,
+    "container_resources_io_pressure_waiting_seconds_total",
+    ["kind"],
+    "Time some or all tasks of the cgroup waited for block I/O, in seconds"
+);
+family!(
+    OOM_KILLS,
+    Counter,
+    Container,
+    "container_oom_kills_total",
+    [],
+    "Processes of the container that the kernel's OOM killer ended; absent until the first"
+);
+family!(
+    LISTEN_INFO,
+    Gauge,
+    Container,
+    "container_net_tcp_listen_info",
+    ["listen_addr", "proxy"],
+    "1 while the container listens on the TCP address, 0 when it stopped a short time ago"
+);
+family!(
+    SUCCESSFUL_CONNECTS,
+    Counter,
+    Container,
+    "container_net_tcp_successful_connects_total",
+    ["destination", "actual_destination"],
+    "Outbound TCP connections that were established"
+);
+family!(
+    FAILED_CONNECTS,
+    Counter,
+    Container,
+    "container_net_tcp_failed_connects_total",
+    ["destination"],
+    "Outbound TCP connection attempts that failed"
+);
+family!(
+    ACTIVE_CONNECTIONS,
+    Gauge,
+    Container,
+    "container_net_tcp_active_connections",
+    ["destination", "actual_destination"],
+    "Outbound TCP connections that are established now; absent when there is none"
+);
+family!(
+    RETRANSMITS,
+    Counter,
+    Container,
+    "container_net_tcp_retransmits_total",
+    ["destination", "actual_destination"],
+    "TCP segments sent again on outbound connections"
+);
+family!(
+    CONNECTION_TIME,
+    Counter,
+    Container,
+    "container_net_tcp_connection_time_seconds_total",
+    ["destination", "actual_destination"],
+    "Time spent establishing outbound TCP connections, in seconds"
+);
+family!(
+    BYTES_SENT,
+    Counter,
+    Container,
+    "container_net_tcp_bytes_sent_total",
+    ["destination", "actual_destination"],
+    "Payload sent on outbound TCP connections, in bytes, each byte counted once"
+);
+family!(
+    BYTES_RECEIVED,
+    Counter,
+    Container,
+    "container_net_tcp_bytes_received_total",
+    ["destination", "actual_destination"],
+    "Payload received on outbound TCP connections, in bytes, each byte counted once"
+);
+
+/// The families of this file, in the order of their exposition.
+pub static FAMILIES: &[&Descriptor] = &[
+    &INFO,
+    &RESTARTS,
+    &CPU_LIMIT,
+    &CPU_USAGE,
+    &CPU_THROTTLED,
+    &CPU_PRESSURE,
+    &MEMORY_LIMIT,
+    &MEMORY_RSS,
+    &MEMORY_CACHE,
+    &MEMORY_PRESSURE,
+    &IO_PRESSURE,
+    &OOM_KILLS,
+    &LISTEN_INFO,
+    &SUCCESSFUL_CONNECTS,
+    &FAILED_CONNECTS,
+    &ACTIVE_CONNECTIONS,
+    &RETRANSMITS,
+    &CONNECTION_TIME,
+    &BYTES_SENT,
+    &BYTES_RECEIVED,
+];

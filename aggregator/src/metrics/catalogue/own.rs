@@ -1,0 +1,207 @@
+//! Families about nodescope itself. Filled through [`crate::metrics::own`].
+
+use super::family;
+use crate::metrics::Descriptor;
+
+family!(
+    BUILD_INFO,
+    Gauge,
+    Own,
+    "nodescope_build_info",
+    ["version", "protocol_version"],
+    "Release of the aggregator and newest protocol version it speaks, always 1"
+);
+family!(
+    RECORDS_RECEIVED,
+    Counter,
+    Own,
+    "nodescope_records_received_total",
+    ["kind"],
+    "Records received from the sensor by kind"
+);
+family!(
+    RECORDS_LOST,
+    Counter,
+    Own,
+    "nodescope_records_lost_total",
+    ["stage", "reason"],
+    "Records lost before they reached the aggregator, as the sensor counts them since its start"
+);
+family!(
+    DECODE_ERRORS,
+    Counter,
+    Own,
+    "nodescope_decode_errors_total",
+    [],
+    "Messages of the sensor that could not be decoded"
+);
+family!(
+    SEQUENCE_GAPS,
+    Counter,
+    Own,
+    "nodescope_sequence_gaps_total",
+    [],
+    "Messages of the sensor that are missing between two that arrived"
+);
+family!(
+    SENSOR_CONNECTED,
+    Gauge,
+    Own,
+    "nodescope_sensor_connected",
+    [],
+    "1 while the aggregator is connected to the sensor, else 0"
+);
+family!(
+    SENSOR_RECONNECTS,
+    Counter,
+    Own,
+    "nodescope_sensor_reconnects_total",
+    [],
+    "Connections to the sensor after the first"
+);
+family!(
+    SENSOR_HOOK,
+    Gauge,
+    Own,
+    "nodescope_sensor_hook",
+    ["hook", "rung", "verdict"],
+    "State of a kernel hook: the attach point in use and how well it works, always 1"
+);
+family!(
+    SENSOR_MAP_ENTRIES,
+    Gauge,
+    Own,
+    "nodescope_sensor_map_entries",
+    ["map"],
+    "Entries in a kernel map"
+);
+family!(
+    SENSOR_MAP_CAPACITY,
+    Gauge,
+    Own,
+    "nodescope_sensor_map_capacity",
+    ["map"],
+    "Entries a kernel map can hold"
+);
+family!(
+    SENSOR_RECORDS_SENT,
+    Counter,
+    Own,
+    "nodescope_sensor_records_sent_total",
+    [],
+    "Records the sensor sent since its start"
+);
+family!(
+    SENSOR_REQUESTS,
+    Counter,
+    Own,
+    "nodescope_sensor_requests_total",
+    ["result"],
+    "Requests the sensor answered since its start, by result"
+);
+family!(
+    SENSOR_MEMORY,
+    Gauge,
+    Own,
+    "nodescope_sensor_resident_memory_bytes",
+    [],
+    "Resident memory of the sensor, in bytes"
+);
+family!(
+    SENSOR_CPU,
+    Counter,
+    Own,
+    "nodescope_sensor_cpu_seconds_total",
+    [],
+    "CPU time the sensor used, in seconds"
+);
+family!(
+    AGGREGATOR_MEMORY,
+    Gauge,
+    Own,
+    "nodescope_aggregator_resident_memory_bytes",
+    [],
+    "Resident memory of the aggregator, in bytes"
+);
+family!(
+    AGGREGATOR_CPU,
+    Counter,
+    Own,
+    "nodescope_aggregator_cpu_seconds_total",
+    [],
+    "CPU time the aggregator used, in seconds"
+);
+family!(
+    SERIES,
+    Gauge,
+    Own,
+    "nodescope_series",
+    ["family"],
+    "Series of a family in this page"
+);
+family!(
+    SERIES_DROPPED,
+    Counter,
+    Own,
+    "nodescope_series_dropped_total",
+    ["reason"],
+    "Series left out of pages, by reason"
+);
+family!(
+    SCRAPE_DURATION,
+    Histogram,
+    Own,
+    "nodescope_scrape_duration_seconds",
+    [],
+    "Time to write the node and container families of a page, in seconds"
+);
+family!(
+    COLLECTOR_ERRORS,
+    Counter,
+    Own,
+    "nodescope_collector_errors_total",
+    ["collector"],
+    "Runs of a node collector that failed"
+);
+family!(
+    CONTAINERS,
+    Gauge,
+    Own,
+    "nodescope_containers",
+    [],
+    "Containers and services that are reported"
+);
+family!(
+    WORKLOADS_UNRESOLVED,
+    Gauge,
+    Own,
+    "nodescope_workloads_unresolved",
+    [],
+    "Workloads that no container or service is known for yet"
+);
+
+/// The families of this file.
+pub static FAMILIES: &[&Descriptor] = &[
+    &BUILD_INFO,
+    &RECORDS_RECEIVED,
+    &RECORDS_LOST,
+    &DECODE_ERRORS,
+    &SEQUENCE_GAPS,
+    &SENSOR_CONNECTED,
+    &SENSOR_RECONNECTS,
+    &SENSOR_HOOK,
+    &SENSOR_MAP_ENTRIES,
+    &SENSOR_MAP_CAPACITY,
+    &SENSOR_RECORDS_SENT,
+    &SENSOR_REQUESTS,
+    &SENSOR_MEMORY,
+    &SENSOR_CPU,
+    &AGGREGATOR_MEMORY,
+    &AGGREGATOR_CPU,
+    &SERIES,
+    &SERIES_DROPPED,
+    &SCRAPE_DURATION,
+    &COLLECTOR_ERRORS,
+    &CONTAINERS,
+    &WORKLOADS_UNRESOLVED,
+];
