@@ -19,6 +19,7 @@
 mod codec;
 mod message;
 mod record;
+mod recording;
 mod request;
 
 pub use codec::{
@@ -34,4 +35,5 @@ pub use record::{
     Cgroup, CgroupKey, Flow, FlowKey, FlowKind, FlowTotals, Hook, Listen, Loss, MapFill, Owner,
     Processes, Record, SensorStatus, Verdict, Workload,
 };
+pub use recording::{RecordingError, RecordingReader, RecordingWriter};
 pub use request::{FileKind, OpenFile, Refusal, Reply, Request, RequestKind};
