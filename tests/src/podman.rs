@@ -4,6 +4,9 @@ use std::process::Command;
 
 use crate::{Sandbox, image, run_output, try_run};
 
+/// Podman's own defaults are higher than what a test machine without CAP_SYS_RESOURCE may set.
+const LIMITS: &str = "--ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
+
 /// The image every test container runs.
 const IMAGE: &str = "localhost/nodescope-test:1";
 
@@ -34,6 +37,8 @@ impl Podman {
     fn client(&self) -> Command {
         let mut command = self.sandbox.command("podman");
         command.args([
+            // runc also runs where v1 and v2 hierarchies are mixed; crun refuses.
+            "--runtime=runc",
             "--cgroup-manager=cgroupfs",
             "--log-level=error",
             "--events-backend=file",
@@ -50,7 +55,9 @@ impl Podman {
     /// A container in the background, in the sandbox's network, that runs the load generator; its id.
     #[track_caller]
     pub fn run_load(&self, options: &str, words: &str) -> String {
-        self.run(&format!("run --detach --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network host {options} {IMAGE} /bin/nodescope-load {words}"))
+        self.run(&format!(
+            "run --detach {LIMITS} --network host {options} {IMAGE} /bin/nodescope-load {words}"
+        ))
     }
 }
 

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Installs what is missing to build (and, with 'test' or 'lint', to test or check) nodescope on Debian and Ubuntu.
+#
+# usage: scripts/deps.sh [build|test|lint]...
+#
+# Says what it installs and nothing when nothing is missing. What counts is whether a program or a file is there, not
+# which package it came from. No daemon is started or enabled by it. Without root it says what to install and exits 77.
+set -euo pipefail
+
+# group | program or absolute path that must exist | package
+table() {
+    cat <<'TABLE'
+build|cc|gcc
+build|/usr/include/stdio.h|libc6-dev
+build|clang|clang
+build|llvm-strip|llvm
+build|capnp|capnproto
+build|make|make
+build|setpriv|util-linux
+build|useradd|passwd
+test|dockerd|docker.io
+test|docker|docker-cli
+test|iptables|iptables
+test|containerd|containerd
+test|ctr|containerd
+test|runc|runc
+test|podman|podman
+test|newuidmap|uidmap
+test|lxc-start|lxc
+test|/usr/lib/cni/bridge|containernetworking-plugins
+test|busybox|busybox-static
+test|promtool|prometheus
+test|ip|iproute2
+test|nft|nftables
+lint|clang-format|clang-format
+lint|shellcheck|shellcheck
+TABLE
+}
+
+# Debian's llvm package links its tools only below /usr/lib/llvm-N/bin on some releases.
+has() {
+    case $1 in
+        /*) [ -e "$1" ] ;;
+        llvm-strip) command -v llvm-strip >/dev/null || compgen -G '/usr/lib/llvm-*/bin/llvm-strip' >/dev/null ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+missing_packages() {
+    local group need package
+    while IFS='|' read -r group need package; do
+        [[ " $* " == *" $group "* ]] || continue
+        has "$need" || echo "$package"
+    done < <(table) | sort -u
+}
+
+# docker.io brought its client along until Debian 13 split it off.
+drop_unknown() {
+    local package
+    for package in "$@"; do
+        if [ "$package" = docker-cli ] && ! apt-cache show docker-cli >/dev/null 2>&1; then
+            continue
+        fi
+        echo "$package"
+    done
+}
+
+need_rust() {
+    if ! command -v cargo >/dev/null; then
+        echo "scripts/deps.sh: no cargo: install Rust 1.88 or newer, see https://rustup.rs" >&2
+        exit 69
+    fi
+    [[ " $* " == *" lint "* ]] || return 0
+    local component
+    for component in fmt clippy; do
+        cargo "$component" --version >/dev/null 2>&1 && continue
+        echo "scripts/deps.sh: 'cargo $component' does not work: rustup component add rustfmt clippy" >&2
+        exit 69
+    done
+}
+
+policy=/usr/sbin/policy-rc.d
+enabled_units() { find /etc/systemd/system -path '*.wants/*' -type l 2>/dev/null | sort; }
+
+# Debian starts and enables the daemons it installs, unless a policy forbids it. Ours holds only while we install.
+forbid_daemons() {
+    [ ! -e "$policy" ] || mv "$policy" "$policy.before-nodescope"
+    trap allow_daemons EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+    units_before=$(enabled_units)
+}
+
+allow_daemons() {
+    rm -f "$policy"
+    [ ! -e "$policy.before-nodescope" ] || mv "$policy.before-nodescope" "$policy"
+    local link
+    while read -r link; do
+        [ -z "$link" ] || rm -f "$link"
+    done < <(comm -13 <(echo "$units_before") <(enabled_units))
+}
+
+main() {
+    local groups=("$@") packages
+    [ ${#groups[@]} -gt 0 ] || groups=(build)
+    need_rust "${groups[@]}"
+    mapfile -t packages < <(missing_packages "${groups[@]}")
+    [ ${#packages[@]} -gt 0 ] || return 0
+    if ! command -v apt-get >/dev/null; then
+        echo "scripts/deps.sh: no apt-get here; install what Debian calls: ${packages[*]}" >&2
+        exit 69
+    fi
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "scripts/deps.sh: missing; as root: apt-get install ${packages[*]}" >&2
+        exit 77
+    fi
+    local apt=(apt-get -y -q -o DPkg::Lock::Timeout=300)
+    export DEBIAN_FRONTEND=noninteractive
+    "${apt[@]}" update >/dev/null
+    mapfile -t packages < <(drop_unknown "${packages[@]}")
+    [ ${#packages[@]} -gt 0 ] || return 0
+    echo "scripts/deps.sh: installing ${packages[*]}"
+    forbid_daemons
+    "${apt[@]}" install --no-install-recommends "${packages[@]}" >/dev/null
+    packages=()
+    mapfile -t packages < <(missing_packages "${groups[@]}")
+    if [ ${#packages[@]} -gt 0 ]; then
+        echo "scripts/deps.sh: installed, but still missing: ${packages[*]}" >&2
+        exit 70
+    fi
+}
+
+main "$@"
