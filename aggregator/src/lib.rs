@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod host;
+pub mod machine_id;
 pub mod metrics;
+pub mod node;
