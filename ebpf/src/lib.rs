@@ -1,1 +1,49 @@
-//! The Rust mirror of the BPF object.
+//! nodescope's BPF object and the Rust mirror of what its maps hold.
+//!
+//! The C sources are in `programs/` and `include/`; `build.rs` compiles them into [`OBJECT`]. `include/abi.h` is the
+//! contract between the two sides, [`abi`] its mirror, and `tests/layout.rs` the proof that they agree. Nothing here
+//! makes a system call.
+#![forbid(unsafe_code)]
+
+pub mod abi;
+
+/// Bytes at an address fit for ELF headers.
+#[repr(C, align(8))]
+struct Aligned<T: ?Sized>(T);
+
+static ALIGNED_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/sensor.bpf.o")));
+
+/// The BPF object, an ELF file aligned to 8 bytes.
+pub static OBJECT: &[u8] = &ALIGNED_OBJECT.0;
+
+/// Names of the maps the sensor reads or writes.
+pub mod maps {
+    /// [`FlowKey`](crate::abi::FlowKey) to [`Flow`](crate::abi::Flow).
+    pub const FLOWS: &str = "flows";
+    /// Socket cookie to [`Listen`](crate::abi::Listen).
+    pub const LISTENS: &str = "listens";
+    /// Ports somebody listens on; filled while the sensor starts.
+    pub const LISTEN_PORTS: &str = "listen_ports";
+    /// Thread group id to the workload it is counted in.
+    pub const PROCESSES: &str = "processes";
+    /// [`WorkloadKey`](crate::abi::WorkloadKey) to [`Workload`](crate::abi::Workload).
+    pub const WORKLOADS: &str = "workloads";
+    /// [`CgroupKey`](crate::abi::CgroupKey) to [`Cgroup`](crate::abi::Cgroup).
+    pub const CGROUPS: &str = "cgroups";
+    /// Index of [`losses`](crate::abi::losses) to a counter per CPU.
+    pub const LOSSES: &str = "losses";
+    /// The number of the running scan.
+    pub const SCAN: &str = "scan";
+    /// Ring buffer of [`Event`](crate::abi::Event).
+    pub const EVENTS: &str = "events";
+}
+
+/// Names of the constants the sensor sets before it loads the programs.
+pub mod globals {
+    /// `u32`: inode of the network namespace of process 1.
+    pub const HOST_NETNS: &str = "host_netns";
+    /// `u32`: number of the watched cgroup v1 hierarchy.
+    pub const V1_HIERARCHY: &str = "v1_hierarchy";
+    /// `u32`: [`V1Controller`](crate::abi::V1Controller).
+    pub const V1_CONTROLLER: &str = "v1_controller";
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What the BPF programs and the sensor share: keys and values of the maps, in fixed-width types with explicit padding.
+ * src/abi.rs mirrors it by hand; tests/layout.rs compares every offset with the object's BTF.
+ *
+ * Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. Ports are in host order. Times are CLOCK_MONOTONIC.
+ */
+#ifndef NODESCOPE_ABI_H
+#define NODESCOPE_ABI_H
+
+/* Longest file name of an executable, with its terminating zero; longer ones are cut. */
+#define EXECUTABLE_BYTES 32
+/* Longest path of a cgroup, with its terminating zero. A longer one is cut and counted as a loss. */
+#define CGROUP_PATH_BYTES 512
+
+/* How many entries each map has by default; the sensor may set others. */
+#define FLOWS_MAX 65536
+#define LISTENS_MAX 16384
+#define PROCESSES_MAX 65536
+#define WORKLOADS_MAX 16384
+#define CGROUPS_MAX 16384
+#define EVENTS_BYTES (256 * 1024)
+
+/* Where a process runs: inodes in the v2 tree and in the watched v1 hierarchy (0: none). */
+struct workload_key {
+	__u64 cgroup_v2;
+	__u64 cgroup_v1;
+};
+
+struct owner {
+	struct workload_key workload;
+	char executable[EXECUTABLE_BYTES];
+};
+
+enum flow_kind {
+	FLOW_DESTINATION = 0,
+	/* All of the owner's destinations for which `flows` had no room. */
+	FLOW_OTHER = 1,
+};
+
+struct flow_key {
+	struct owner owner;
+	__u8 remote_ip[16];
+	__u16 remote_port;
+	__u8 kind;
+	__u8 host_netns;
+	__u32 reserved;
+};
+
+struct flow {
+	__u64 generation_ns;
+	__u64 connects;
+	__u64 failures;
+	__s64 active;
+	__u64 retransmits;
+	__u64 sent_bytes;
+	__u64 received_bytes;
+	__u64 connect_time_ns;
+	__u64 updated_ns;
+};
+
+/* How a process relates to a listening socket; the highest one found in a scan is the holder. */
+enum holder_rank {
+	HOLDER_SAME_WORKLOAD = 0,
+	HOLDER_MAKER = 1,
+	/* In another workload than the maker: it was handed the socket, so it is the one that uses it. */
+	HOLDER_FOREIGN = 2,
+};
+
+/* Key of `listens`: the socket cookie. */
+struct listen {
+	struct owner maker;
+	struct owner holder;
+	__u32 maker_pid;
+	__u32 holder_pid;
+	/* The scan that found the holder; 0: none yet. */
+	__u32 holder_scan;
+	__u32 holder_rank;
+	__u32 netns;
+	__u16 port;
+	__u8 ipv6_only;
+	__u8 reserved;
+	__u8 ip[16];
+};
+
+struct workload {
+	__u64 generation_ns;
+	__s64 live;
+	__u64 started;
+	__u64 ended;
+	__u64 restarts;
+	__u64 oom_kills;
+	__u64 updated_ns;
+};
+
+/* Key of `processes`: the thread group id. */
+struct process {
+	struct workload_key workload;
+};
+
+struct cgroup_key {
+	__u64 id;
+	__u32 hierarchy;
+	__u32 reserved;
+};
+
+struct cgroup_entry {
+	/* 0: older than the sensor. */
+	__u64 created_ns;
+	/* 0: it exists. */
+	__u64 removed_ns;
+	__u64 updated_ns;
+	/* Without the terminating zero. */
+	__u32 path_bytes;
+	__u32 reserved;
+	char path[CGROUP_PATH_BYTES];
+};
+
+enum event_kind {
+	EVENT_CGROUP = 1,
+	EVENT_LISTEN = 2,
+};
+
+/* A hint that an entry changed; what it says now is in its map. */
+struct event {
+	__u32 kind;
+	/* EVENT_CGROUP: the hierarchy. */
+	__u32 hierarchy;
+	/* Cgroup id or socket cookie. */
+	__u64 id;
+};
+
+enum loss_stage {
+	LOSS_FLOWS = 0,
+	LOSS_CONNECTIONS = 1,
+	LOSS_LISTENS = 2,
+	LOSS_PROCESSES = 3,
+	LOSS_WORKLOADS = 4,
+	LOSS_CGROUPS = 5,
+	LOSS_EVENTS = 6,
+	LOSS_STAGES = 7,
+};
+
+enum loss_reason {
+	/* The map or ring has no room. */
+	LOSS_FULL = 0,
+	/* The kernel refused for another reason, for want of memory as a rule. */
+	LOSS_REFUSED = 1,
+	/* Something was cut to fit. */
+	LOSS_TRUNCATED = 2,
+	/* What it is about is not known. */
+	LOSS_UNKNOWN = 3,
+	LOSS_REASONS = 4,
+};
+
+_Static_assert(sizeof(struct owner) == 48, "owner");
+_Static_assert(sizeof(struct flow_key) == 72, "flow_key");
+_Static_assert(sizeof(struct flow) == 72, "flow");
+_Static_assert(sizeof(struct listen) == 136, "listen");
+_Static_assert(sizeof(struct workload) == 56, "workload");
+_Static_assert(sizeof(struct process) == 16, "process");
+_Static_assert(sizeof(struct cgroup_key) == 16, "cgroup_key");
+_Static_assert(sizeof(struct cgroup_entry) == 544, "cgroup_entry");
+_Static_assert(sizeof(struct event) == 16, "event");
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The maps. Each says who writes, who deletes and what happens when it is full.
+ * Hashes are not preallocated, so that a map costs what it holds.
+ */
+#ifndef NODESCOPE_MAPS_H
+#define NODESCOPE_MAPS_H
+
+enum connection_flags {
+	/* Counted in `active` of its flow. */
+	CONNECTION_ACTIVE = 1,
+	/* It was ESTABLISHED once: its end is not a failure. */
+	CONNECTION_ESTABLISHED = 2,
+	CONNECTION_SENT_KNOWN = 4,
+	CONNECTION_RECEIVED_KNOWN = 8,
+	/* Counted in FLOW_OTHER of its owner, for good: `active` must go down where it went up. */
+	CONNECTION_OTHER = 16,
+	/* Only the owner is known yet (cgroup/connect4|6 ran, the SYN is to come). */
+	CONNECTION_PENDING = 32,
+};
+
+struct connection {
+	struct flow_key key;
+	__u64 connecting_ns;
+	/* The sequence numbers behind the last payload byte counted. */
+	__u32 sent_seq;
+	__u32 received_seq;
+	__u32 retransmits;
+	__u32 flags;
+	/* Guards the five fields above: packets of one connection come on several CPUs at once. */
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+};
+
+/*
+ * Outbound TCP sockets. Made when a socket connects or by adopt_connections, deleted at CLOSE, else by the kernel
+ * with the socket. No memory: the connection is not counted, LOSS_CONNECTIONS.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+/* Counters of what the connections did. The sensor deletes idle entries. Full: FLOW_OTHER, then LOSS_FLOWS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+/* Listening sockets by cookie; deleted when they stop. Full: the socket is not reported, LOSS_LISTENS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, LISTENS_MAX);
+	__type(key, __u64);
+	__type(value, struct listen);
+} listens SEC(".maps");
+
+struct listen_port {
+	__u32 netns;
+	__u16 port;
+	__u16 reserved;
+};
+
+/*
+ * Where sockets listen while the sensor starts: written by its first scan_listens, read by adopt_connections, emptied
+ * by the sensor. Full: the direction of older connections rests on their backlog alone, LOSS_LISTENS.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, LISTENS_MAX);
+	__type(key, struct listen_port);
+	__type(value, __u32);
+} listen_ports SEC(".maps");
+
+/* The workload each process is counted in, by thread group. Deleted at its exit. Full: LOSS_PROCESSES. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, PROCESSES_MAX);
+	__type(key, __u32);
+	__type(value, struct process);
+} processes SEC(".maps");
+
+/* Counters of a workload's processes. The sensor deletes dead ones when it is nearly full. Full: LOSS_WORKLOADS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, WORKLOADS_MAX);
+	__type(key, struct workload_key);
+	__type(value, struct workload);
+} workloads SEC(".maps");
+
+/*
+ * Cgroups of the v2 tree and the watched v1 hierarchy, older ones written by the sensor. Removed ones stay until the
+ * sensor needs the room, because counters still refer to them. Full: LOSS_CGROUPS.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CGROUPS_MAX);
+	__type(key, struct cgroup_key);
+	__type(value, struct cgroup_entry);
+} cgroups SEC(".maps");
+
+/* A cgroup entry is larger than the stack. Tracepoint programs do not interrupt each other on one CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cgroup_entry);
+} scratch SEC(".maps");
+
+/* What was lost, at stage * LOSS_REASONS + reason. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOSS_STAGES * LOSS_REASONS);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps");
+
+/* The number of the scan of open files that runs, written by the sensor before it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} scan SEC(".maps");
+
+/* Hints. Full: the sensor sees the change at its next poll instead, LOSS_EVENTS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENTS_BYTES);
+} events SEC(".maps");
+
+static __always_inline void count_loss(__u32 stage, __u32 reason)
+{
+	__u32 index = stage * LOSS_REASONS + reason;
+	__u64 *total = bpf_map_lookup_elem(&losses, &index);
+
+	if (total)
+		*total += 1;
+}
+
+static __always_inline void count_failed_update(__u32 stage, long err)
+{
+	count_loss(stage, err == -E2BIG ? LOSS_FULL : LOSS_REFUSED);
+}
+
+static __always_inline void notify(__u32 kind, __u32 hierarchy, __u64 id)
+{
+	struct event event = { .kind = kind, .hierarchy = hierarchy, .id = id };
+
+	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
+		count_loss(LOSS_EVENTS, LOSS_FULL);
+}
+
+#endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What is older than the sensor, from BPF iterators over tasks and their open files (Linux 5.11), and who holds the
+ * listening sockets now. The iterators write maps and print nothing. Order: the hooks are attached first, then
+ * find_processes, scan_listens, adopt_connections; what both see is counted once.
+ */
+
+SEC("iter/task")
+int find_processes(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	__u32 tgid;
+
+	if (!task || !is_leader(task))
+		return 0;
+	/* A leader that is gone while other threads live has no mm, but is not a kernel thread. */
+	if (BPF_CORE_READ(task, signal, live.counter) == 0 || is_kernel_thread(task))
+		return 0;
+	tgid = BPF_CORE_READ(task, tgid);
+	begin_process(task, tgid);
+	/* It may have ended before the entry was there for process_exit to find. */
+	if (BPF_CORE_READ(task, signal, live.counter) == 0)
+		end_process(tgid);
+	return 0;
+}
+
+/* The TCP socket behind the file of this step, if there is one. */
+static __always_inline struct sock *tcp_of_file(struct bpf_iter__task_file *ctx)
+{
+	struct socket *socket;
+	struct sock *sk;
+
+	if (!ctx->task || !ctx->file)
+		return NULL;
+	socket = bpf_sock_from_file(ctx->file);
+	if (!socket)
+		return NULL;
+	sk = socket->sk;
+	return sk && is_tcp(sk) ? sk : NULL;
+}
+
+static __always_inline __u32 rank_holder(const struct listen *listen, const struct owner *owner, __u32 tgid)
+{
+	if (owner->workload.cgroup_v2 != listen->maker.workload.cgroup_v2 ||
+	    owner->workload.cgroup_v1 != listen->maker.workload.cgroup_v1)
+		return HOLDER_FOREIGN;
+	return tgid == listen->maker_pid ? HOLDER_MAKER : HOLDER_SAME_WORKLOAD;
+}
+
+/* Of all holders a scan finds, the first of the highest rank stays. */
+static __always_inline void note_holder(struct listen *listen, const struct owner *owner, __u32 tgid, __u32 number)
+{
+	__u32 rank = rank_holder(listen, owner, tgid);
+
+	if (listen->holder_scan == number && listen->holder_rank >= rank)
+		return;
+	listen->holder = *owner;
+	listen->holder_pid = tgid;
+	listen->holder_rank = rank;
+	listen->holder_scan = number;
+}
+
+static __always_inline void note_port(struct sock *sk)
+{
+	struct listen_port port = {};
+	__u32 one = 1;
+	long err;
+
+	port.netns = netns_of_socket(sk);
+	port.port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	err = bpf_map_update_elem(&listen_ports, &port, &one, BPF_ANY);
+	if (err)
+		count_failed_update(LOSS_LISTENS, err);
+}
+
+/* A listener whose making was not seen: whoever holds it first stands for the maker. */
+static __always_inline struct listen *find_listen(struct sock *sk, __u64 cookie, const struct owner *owner, __u32 tgid)
+{
+	struct listen *listen = bpf_map_lookup_elem(&listens, &cookie);
+	struct listen fresh = {};
+	long err;
+
+	if (listen)
+		return listen;
+	fresh.maker = *owner;
+	fresh.maker_pid = tgid;
+	fresh.netns = netns_of_socket(sk);
+	local_address(&fresh, sk);
+	err = bpf_map_update_elem(&listens, &cookie, &fresh, BPF_NOEXIST);
+	if (err && err != -EEXIST)
+		count_failed_update(LOSS_LISTENS, err);
+	/* It may have stopped before the entry was there for the state hook to delete. */
+	if (state_of(sk) != TCP_LISTEN)
+		bpf_map_delete_elem(&listens, &cookie);
+	return bpf_map_lookup_elem(&listens, &cookie);
+}
+
+SEC("iter/task_file")
+int scan_listens(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = tcp_of_file(ctx);
+	struct owner owner = {};
+	struct listen *listen;
+	__u32 zero = 0, tgid;
+	__u32 *number;
+	__u64 cookie;
+
+	if (!sk || state_of(sk) != TCP_LISTEN)
+		return 0;
+	number = bpf_map_lookup_elem(&scan, &zero);
+	if (!number)
+		return 0;
+	tgid = BPF_CORE_READ(ctx->task, tgid);
+	fill_owner(&owner, ctx->task);
+	cookie = bpf_get_socket_cookie(sk);
+	listen = find_listen(sk, cookie, &owner, tgid);
+	if (!listen)
+		return 0;
+	if (!listen->port)
+		local_address(listen, sk);
+	note_holder(listen, &owner, tgid, *number);
+	if (*number == 1)
+		note_port(sk);
+	return 0;
+}
+
+/*
+ * An accepted socket has the backlog of its listener, which is 0 only after listen(fd, 0), and its port. A socket that
+ * connected has backlog 0, and the port of a listener only if its program bound both on purpose.
+ */
+static __always_inline bool was_accepted(struct sock *sk)
+{
+	struct listen_port port = {};
+
+	if (BPF_CORE_READ(sk, sk_max_ack_backlog))
+		return true;
+	port.netns = netns_of_socket(sk);
+	port.port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	return bpf_map_lookup_elem(&listen_ports, &port) != NULL;
+}
+
+static __always_inline void adopt(struct sock *sk, struct connection *fresh, bool established)
+{
+	struct connection *connection;
+	struct flow *flow;
+	long err;
+
+	err = make_flow(&fresh->key, &flow);
+	if (err) {
+		fresh->flags |= CONNECTION_OTHER;
+		flow = other_flow(&fresh->key.owner);
+	}
+	if (flow && established) {
+		/* Before the storage is there, so that the state hook cannot take away what was not yet added. */
+		__sync_fetch_and_add(&flow->active, 1);
+		flow->updated_ns = fresh->connecting_ns;
+	}
+	connection = bpf_sk_storage_get(&connections, sk, fresh, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!connection) {
+		count_loss(LOSS_CONNECTIONS, LOSS_REFUSED);
+		if (flow && established)
+			__sync_fetch_and_add(&flow->active, -1);
+		return;
+	}
+	/* It may have ended before the storage was there for the state hook to find. */
+	if (established && state_of(sk) != TCP_ESTABLISHED)
+		enter_state(connection, state_of(sk), retransmits_of(sk));
+}
+
+SEC("iter/task_file")
+int adopt_connections(struct bpf_iter__task_file *ctx)
+{
+	struct sock *sk = tcp_of_file(ctx);
+	struct connection fresh = {};
+	struct task_struct *task;
+	bool established;
+	__u8 state;
+
+	if (!sk)
+		return 0;
+	task = ctx->task;
+	state = state_of(sk);
+	established = state == TCP_ESTABLISHED;
+	if ((!established && state != TCP_SYN_SENT) || was_accepted(sk))
+		return 0;
+	/* Seen by the hooks, or through another descriptor. */
+	if (bpf_sk_storage_get(&connections, sk, NULL, 0))
+		return 0;
+	fill_owner(&fresh.key.owner, task);
+	remote_address(&fresh.key, sk);
+	fresh.key.host_netns = netns_of_socket(sk) == host_netns;
+	fresh.connecting_ns = bpf_ktime_get_ns();
+	fresh.retransmits = retransmits_of(sk);
+	if (established) {
+		fresh.flags = CONNECTION_ACTIVE | CONNECTION_ESTABLISHED | CONNECTION_SENT_KNOWN |
+			      CONNECTION_RECEIVED_KNOWN;
+		fresh.sent_seq = BPF_CORE_READ((struct tcp_sock *)sk, snd_nxt);
+		fresh.received_seq = BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt);
+	}
+	adopt(sk, &fresh, established);
+	return 0;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Counting into `flows`. An entry that the sensor removed is made again when its connection does something.
+ */
+#ifndef NODESCOPE_FLOWS_H
+#define NODESCOPE_FLOWS_H
+
+/* Finds or makes an entry; the error of making it, or 0. */
+static __always_inline long make_flow(const struct flow_key *key, struct flow **flow)
+{
+	struct flow fresh = {};
+	long err;
+
+	*flow = bpf_map_lookup_elem(&flows, key);
+	if (*flow)
+		return 0;
+	fresh.generation_ns = bpf_ktime_get_ns();
+	fresh.updated_ns = fresh.generation_ns;
+	err = bpf_map_update_elem(&flows, key, &fresh, BPF_NOEXIST);
+	*flow = bpf_map_lookup_elem(&flows, key);
+	return *flow ? 0 : err;
+}
+
+/* Its owner's entry for destinations that found no room. */
+static __always_inline struct flow *other_flow(const struct owner *owner)
+{
+	struct flow_key key = { .kind = FLOW_OTHER };
+	struct flow *flow;
+	long err;
+
+	key.owner = *owner;
+	err = make_flow(&key, &flow);
+	if (!flow)
+		count_failed_update(LOSS_FLOWS, err);
+	return flow;
+}
+
+static __always_inline struct flow *flow_of(struct connection *connection)
+{
+	struct flow *flow;
+
+	if (!(connection->flags & CONNECTION_OTHER)) {
+		make_flow(&connection->key, &flow);
+		if (flow)
+			return flow;
+		bpf_spin_lock(&connection->lock);
+		connection->flags |= CONNECTION_OTHER;
+		bpf_spin_unlock(&connection->lock);
+	}
+	return other_flow(&connection->key.owner);
+}
+
+static __always_inline void add(__u64 *counter, __u64 count)
+{
+	if (count)
+		__sync_fetch_and_add(counter, count);
+}
+
+/* What the connection did in the meantime; 0 when `total` is not ahead. Call with the lock held. */
+static __always_inline __u32 new_retransmits(struct connection *connection, __u32 total)
+{
+	__u32 count = total - connection->retransmits;
+
+	if ((__s32)count <= 0)
+		return 0;
+	connection->retransmits = total;
+	return count;
+}
+
+/*
+ * The connection goes to another TCP state. Each of its changes is decided under the lock and counted once, even when
+ * the state hook and adopt_connections see the same change.
+ */
+static __always_inline void enter_state(struct connection *connection, int state, __u32 retransmits)
+{
+	bool established = false, left = false, failed = false;
+	__u64 now = bpf_ktime_get_ns();
+	struct flow *flow;
+	__u32 again;
+
+	bpf_spin_lock(&connection->lock);
+	if (state == TCP_ESTABLISHED) {
+		established = !(connection->flags & CONNECTION_ACTIVE);
+		connection->flags |= CONNECTION_ACTIVE | CONNECTION_ESTABLISHED;
+	} else if (connection->flags & CONNECTION_ACTIVE) {
+		connection->flags &= ~CONNECTION_ACTIVE;
+		left = true;
+	} else {
+		failed = state == TCP_CLOSE && !(connection->flags & CONNECTION_ESTABLISHED);
+	}
+	again = new_retransmits(connection, retransmits);
+	bpf_spin_unlock(&connection->lock);
+
+	if (!established && !left && !failed && !again)
+		return;
+	flow = flow_of(connection);
+	if (!flow)
+		return;
+	if (established) {
+		__sync_fetch_and_add(&flow->connects, 1);
+		__sync_fetch_and_add(&flow->active, 1);
+		__sync_fetch_and_add(&flow->connect_time_ns, now - connection->connecting_ns);
+	}
+	if (left)
+		__sync_fetch_and_add(&flow->active, -1);
+	add(&flow->failures, failed);
+	add(&flow->retransmits, again);
+	flow->updated_ns = now;
+}
+
+#endif

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Payload bytes by TCP sequence numbers, from cgroup_skb on the root of the v2 tree.
+ *
+ * A byte counts when the highest sequence number moves past it, so retransmissions, duplicates, SYN and FIN count
+ * nothing. The base is the SYN of each side or, for an older connection, what adopt_connections found in the socket.
+ * Sockets without storage (everything but outbound TCP) cost one lookup. Known limit: bytes that never came of a
+ * connection that broke off behind a gap are counted as received.
+ */
+
+#define IPV6_EXTENSIONS_MAX 4
+/* Larger than any window can be (RFC 7323): what claims to be further ahead is not of this connection. */
+#define SEQ_AHEAD_MAX (1 << 30)
+
+enum direction {
+	INGRESS,
+	EGRESS,
+};
+
+struct segment {
+	/* Sequence numbers of the first payload byte and of the one behind the last. */
+	__u32 start;
+	__u32 end;
+	bool syn;
+};
+
+struct tcp_header {
+	__be16 source;
+	__be16 destination;
+	__be32 sequence;
+	__be32 acknowledgement;
+	__u8 offset;
+	__u8 flags;
+};
+
+#define TCP_FLAG_SYN 0x02
+
+/* Offset of the TCP header behind an IPv4 header, or 0. */
+static __always_inline __u32 skip_ipv4(struct __sk_buff *skb)
+{
+	__u8 header[10];
+
+	if (bpf_skb_load_bytes(skb, 0, header, sizeof(header)) || header[9] != IPPROTO_TCP)
+		return 0;
+	return (header[0] & 0x0f) * 4;
+}
+
+/* The same behind an IPv6 header and the extension headers that TCP may follow. */
+static __always_inline __u32 skip_ipv6(struct __sk_buff *skb)
+{
+	__u32 offset = 40;
+	__u8 extension[2];
+	__u8 next;
+	int i;
+
+	if (bpf_skb_load_bytes(skb, 6, &next, sizeof(next)))
+		return 0;
+	for (i = 0; i < IPV6_EXTENSIONS_MAX; i++) {
+		if (next == IPPROTO_TCP)
+			return offset;
+		/* Hop-by-hop, routing, destination options. */
+		if (next != 0 && next != 43 && next != 60)
+			return 0;
+		if (bpf_skb_load_bytes(skb, offset, extension, sizeof(extension)))
+			return 0;
+		next = extension[0];
+		offset += (extension[1] + 1) * 8;
+	}
+	return next == IPPROTO_TCP ? offset : 0;
+}
+
+static __always_inline bool read_segment(struct __sk_buff *skb, struct segment *segment)
+{
+	struct tcp_header tcp;
+	__u32 offset;
+
+	if (skb->protocol == bpf_htons(ETH_P_IP))
+		offset = skip_ipv4(skb);
+	else if (skb->protocol == bpf_htons(ETH_P_IPV6))
+		offset = skip_ipv6(skb);
+	else
+		return false;
+	if (!offset || bpf_skb_load_bytes(skb, offset, &tcp, 14))
+		return false;
+	offset += (tcp.offset >> 4) * 4;
+	if (offset > skb->len)
+		return false;
+	segment->syn = tcp.flags & TCP_FLAG_SYN;
+	/* A SYN takes a number of its own, before its payload (TCP Fast Open). */
+	segment->start = bpf_ntohl(tcp.sequence) + segment->syn;
+	segment->end = segment->start + (skb->len - offset);
+	return true;
+}
+
+/* Bytes by which `segment` moves `seq` on. Call with the lock held. */
+static __always_inline __u32 advance(struct connection *connection, __u32 *seq, __u32 known, struct segment *segment)
+{
+	__u32 ahead;
+
+	if (!(connection->flags & known)) {
+		if (!segment->syn)
+			return 0;
+		connection->flags |= known;
+		*seq = segment->start;
+	}
+	ahead = segment->end - *seq;
+	/* Behind (a retransmission) is far ahead as an unsigned number. */
+	if (ahead > SEQ_AHEAD_MAX)
+		return 0;
+	*seq = segment->end;
+	return ahead;
+}
+
+static __always_inline void count_packet(struct __sk_buff *skb, enum direction direction)
+{
+	__u32 sent = 0, received = 0, again = 0, retransmits = 0;
+	struct connection *connection;
+	struct bpf_tcp_sock *tcp;
+	struct bpf_sock *sk = skb->sk;
+	struct segment segment;
+	struct flow *flow;
+
+	if (!sk)
+		return;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return;
+	connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	if (!connection || !read_segment(skb, &segment))
+		return;
+	if (direction == EGRESS) {
+		tcp = bpf_tcp_sock(sk);
+		if (tcp)
+			retransmits = tcp->total_retrans;
+	}
+	bpf_spin_lock(&connection->lock);
+	if (direction == EGRESS) {
+		sent = advance(connection, &connection->sent_seq, CONNECTION_SENT_KNOWN, &segment);
+		again = new_retransmits(connection, retransmits);
+	} else {
+		received = advance(connection, &connection->received_seq, CONNECTION_RECEIVED_KNOWN, &segment);
+	}
+	bpf_spin_unlock(&connection->lock);
+	if (!sent && !received && !again)
+		return;
+	flow = flow_of(connection);
+	if (!flow)
+		return;
+	add(&flow->sent_bytes, sent);
+	add(&flow->received_bytes, received);
+	add(&flow->retransmits, again);
+	flow->updated_ns = bpf_ktime_get_ns();
+}
+
+SEC("cgroup_skb/egress")
+int packet_egress(struct __sk_buff *skb)
+{
+	count_packet(skb, EGRESS);
+	return 1;
+}
+
+SEC("cgroup_skb/ingress")
+int packet_ingress(struct __sk_buff *skb)
+{
+	count_packet(skb, INGRESS);
+	return 1;
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * All programs in one object: they share maps, and the sensor loads each by itself, so that one a kernel refuses does
+ * not stop the others.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_tracing.h>
+
+#include "abi.h"
+#include "maps.h"
+#include "owner.h"
+#include "socket.h"
+
+#include "flows.bpf.h"
+#include "tcp.bpf.h"
+#include "sockops.bpf.h"
+#include "packets.bpf.h"
+#include "process.bpf.h"
+#include "cgroup.bpf.h"
+#include "existing.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The life of TCP sockets from the tracepoint sock:inet_sock_set_state, with its arguments typed by BTF.
+ *
+ * CLOSE -> SYN_SENT and CLOSE -> LISTEN happen in the system call of the process that connects or listens, so the
+ * current task is the owner, whoever made the socket. Later changes may happen in any context. Needs Linux 5.12
+ * (socket cookies in tracing programs); sockops.bpf.h is for older ones.
+ */
+
+static __always_inline void begin_connection(struct sock *sk)
+{
+	struct connection fresh = {}, *connection;
+	struct flow *flow;
+
+	fill_owner(&fresh.key.owner, current_task());
+	remote_address(&fresh.key, sk);
+	fresh.key.host_netns = netns_of_socket(sk) == host_netns;
+	fresh.connecting_ns = bpf_ktime_get_ns();
+	/* Nonzero when the socket is used again after a disconnect. */
+	fresh.retransmits = retransmits_of(sk);
+	connection = bpf_sk_storage_get(&connections, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!connection) {
+		count_loss(LOSS_CONNECTIONS, LOSS_REFUSED);
+		return;
+	}
+	/* Made now, while the connection is counted nowhere, it decides between the destination and FLOW_OTHER. */
+	flow = flow_of(connection);
+	if (flow)
+		flow->updated_ns = fresh.connecting_ns;
+}
+
+static __always_inline void open_listen(struct sock *sk)
+{
+	__u64 cookie = bpf_get_socket_cookie(sk);
+	struct listen listen = {};
+	long err;
+
+	fill_owner(&listen.maker, current_task());
+	listen.maker_pid = current_pid();
+	listen.netns = netns_of_socket(sk);
+	/* A socket that was not bound has no port yet; the next scan_listens finds it. */
+	local_address(&listen, sk);
+	err = bpf_map_update_elem(&listens, &cookie, &listen, BPF_ANY);
+	if (err)
+		count_failed_update(LOSS_LISTENS, err);
+	else
+		notify(EVENT_LISTEN, 0, cookie);
+}
+
+static __always_inline void close_listen(__u64 cookie)
+{
+	if (!bpf_map_delete_elem(&listens, &cookie))
+		notify(EVENT_LISTEN, 0, cookie);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state, struct sock *sk, int from, int to)
+{
+	struct connection *connection;
+
+	if (!is_tcp(sk))
+		return 0;
+	if (from == TCP_LISTEN) {
+		close_listen(bpf_get_socket_cookie(sk));
+		return 0;
+	}
+	if (to == TCP_LISTEN) {
+		open_listen(sk);
+		return 0;
+	}
+	if (from == TCP_CLOSE && to == TCP_SYN_SENT) {
+		begin_connection(sk);
+		return 0;
+	}
+	connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+	if (!connection)
+		return 0;
+	enter_state(connection, to, retransmits_of(sk));
+	if (to == TCP_CLOSE)
+		bpf_sk_storage_delete(&connections, sk);
+	return 0;
+}
