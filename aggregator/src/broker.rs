@@ -1,0 +1,131 @@
+//! Asks the sensor for descriptors.
+//!
+//! Requests go out on the same socket that brings the records; the ingest task hands each reply to the caller that
+//! waits for it. Every request has a deadline, and the number under way is bounded, so that a sensor that does not
+//! answer costs a label and nothing else.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nodescope_schema::{OpenFile, Refusal, Reply, Request, RequestKind, encode_request};
+use rustix::net::{SendFlags, send};
+use tokio::sync::oneshot;
+
+use crate::containers::{FileOpener, OpenError, OpenFuture, OwnedOpenFile};
+
+/// How long a reply may take.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most requests under way.
+const MAX_PENDING: usize = 64;
+
+/// Hands requests to the sensor. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Broker {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    next_id: AtomicU64,
+    link: Mutex<Option<Link>>,
+}
+
+#[derive(Debug)]
+struct Link {
+    socket: Arc<OwnedFd>,
+    pending: HashMap<u64, oneshot::Sender<Answer>>,
+}
+
+type Answer = Result<Option<OwnedFd>, Refusal>;
+
+impl Broker {
+    /// A connection to the sensor exists.
+    pub fn connected(&self, socket: Arc<OwnedFd>) {
+        *self.link() = Some(Link {
+            socket,
+            pending: HashMap::new(),
+        });
+    }
+
+    /// The connection is gone; who waits is told so.
+    pub fn disconnected(&self) {
+        *self.link() = None;
+    }
+
+    /// A reply came, with its descriptor if it has one.
+    pub fn answer(&self, reply: Reply, descriptor: Option<OwnedFd>) {
+        let waiting = self
+            .link()
+            .as_mut()
+            .and_then(|link| link.pending.remove(&reply.id));
+        if let Some(waiting) = waiting {
+            // The caller may have given up in the meantime: then the descriptor is closed here.
+            drop(waiting.send(reply.result.map(|()| descriptor)));
+        }
+    }
+
+    /// Opens a file through the sensor.
+    pub async fn open_file(&self, file: &OpenFile<'_>) -> Result<File, OpenError> {
+        let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let packet = encode_request(&Request {
+            id,
+            kind: RequestKind::OpenFile(*file),
+        });
+        let answer = self.send(id, &packet)?;
+        let answer = tokio::time::timeout(REPLY_TIMEOUT, answer).await;
+        match answer {
+            Err(_elapsed) => {
+                self.forget(id);
+                Err(OpenError::TimedOut)
+            }
+            Ok(Err(_closed)) => Err(OpenError::Disconnected),
+            Ok(Ok(Err(refusal))) => Err(OpenError::Refused(refusal)),
+            Ok(Ok(Ok(descriptor))) => descriptor
+                .map(File::from)
+                .ok_or(OpenError::Refused(Refusal::Io)),
+        }
+    }
+
+    fn send(&self, id: u64, packet: &[u8]) -> Result<oneshot::Receiver<Answer>, OpenError> {
+        let mut link = self.link();
+        let link = link.as_mut().ok_or(OpenError::Disconnected)?;
+        if link.pending.len() >= MAX_PENDING {
+            return Err(OpenError::Refused(Refusal::RateLimited));
+        }
+        match send(
+            &link.socket,
+            packet,
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        ) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::AGAIN) => return Err(OpenError::Refused(Refusal::RateLimited)),
+            Err(_) => return Err(OpenError::Disconnected),
+        }
+        let (sender, receiver) = oneshot::channel();
+        link.pending.insert(id, sender);
+        Ok(receiver)
+    }
+
+    fn forget(&self, id: u64) {
+        if let Some(link) = self.link().as_mut() {
+            link.pending.remove(&id);
+        }
+    }
+
+    fn link(&self) -> MutexGuard<'_, Option<Link>> {
+        self.shared
+            .link
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FileOpener for Broker {
+    fn open(&self, file: OwnedOpenFile) -> OpenFuture<'_> {
+        Box::pin(async move { self.open_file(&file.as_request()).await })
+    }
+}

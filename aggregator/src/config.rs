@@ -1,0 +1,296 @@
+//! Settings: defaults, then the configuration file, then flags. Nothing is opened or bound here but that file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::model::Settings;
+use crate::model::filter::PortRanges;
+
+/// Read when it exists and no other is named.
+pub const DEFAULT_FILE: &str = "/etc/nodescope/aggregator.toml";
+/// Where the sensor listens by default.
+pub const DEFAULT_SENSOR_SOCKET: &str = "/run/nodescope/sensor.sock";
+/// Largest configuration file.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// All settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where metrics are served.
+    pub listen: SocketAddr,
+    /// Where the sensor listens.
+    pub sensor_socket: PathBuf,
+    /// A recording to serve instead of a live sensor.
+    pub replay: Option<PathBuf>,
+    /// What the model shows.
+    pub model: Settings,
+    /// Where cgroups are mounted, when not where the mount table says.
+    pub cgroupfs_root: Option<PathBuf>,
+    /// How often cgroup files and node statistics are read.
+    pub collect_interval: Duration,
+    /// Socket of the docker API as a second source of names; root-equivalent, hence off by default.
+    pub docker_socket: Option<PathBuf>,
+    /// Socket of a CRI runtime as a second source of names; root-equivalent, hence off by default.
+    pub cri_socket: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 10300)),
+            sensor_socket: DEFAULT_SENSOR_SOCKET.into(),
+            replay: None,
+            model: Settings::default(),
+            cgroupfs_root: None,
+            collect_interval: Duration::from_secs(5),
+            docker_socket: None,
+            cri_socket: None,
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration file {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is longer than any honest one.
+    #[error("configuration file {path}: longer than {MAX_FILE_BYTES} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not TOML or has a key or value that is not known.
+    #[error("configuration file {path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value is not of the form its setting takes.
+    #[error("{setting}: {reason}")]
+    Value {
+        /// The flag or key.
+        setting: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ConfigError {
+    /// For a value that `setting` does not take.
+    pub fn value(setting: &'static str, reason: impl ToString) -> Self {
+        Self::Value {
+            setting,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// What a file or the flags say; what they leave out stays as it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overrides {
+    /// Where metrics are served.
+    pub listen: Option<SocketAddr>,
+    /// Where the sensor listens.
+    pub sensor_socket: Option<PathBuf>,
+    /// Show processes of no container or service.
+    pub report_other: Option<bool>,
+    /// Public networks that are tracked.
+    pub track_public_networks: Option<Vec<IpNet>>,
+    /// Ports that are not.
+    pub ephemeral_port_range: Option<String>,
+    /// Budget of destinations.
+    pub max_destinations_per_container: Option<usize>,
+    /// Budget of listening addresses.
+    pub max_listens_per_container: Option<usize>,
+    /// Budget of containers.
+    pub max_containers: Option<usize>,
+    /// Where cgroups are mounted.
+    pub cgroupfs_root: Option<PathBuf>,
+    /// Seconds between two readings of cgroup files and node statistics.
+    pub collect_interval_seconds: Option<u64>,
+    /// Socket of the docker API.
+    pub docker_socket: Option<PathBuf>,
+    /// Socket of a CRI runtime.
+    pub cri_socket: Option<PathBuf>,
+}
+
+impl Config {
+    /// Defaults with the file's settings: `named` must exist, [`DEFAULT_FILE`] need not.
+    pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        let mut config = Self::default();
+        match read(path) {
+            Ok(text) => config.apply(parse(path, &text)?)?,
+            Err(ConfigError::Read { source, .. })
+                if named.is_none() && source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(config)
+    }
+
+    /// Takes over what `overrides` says.
+    pub fn apply(&mut self, overrides: Overrides) -> Result<(), ConfigError> {
+        let Overrides {
+            listen,
+            sensor_socket,
+            report_other,
+            track_public_networks,
+            ephemeral_port_range,
+            max_destinations_per_container,
+            max_listens_per_container,
+            max_containers,
+            cgroupfs_root,
+            collect_interval_seconds,
+            docker_socket,
+            cri_socket,
+        } = overrides;
+        set(&mut self.listen, listen);
+        set(&mut self.sensor_socket, sensor_socket);
+        set(&mut self.model.report_other, report_other);
+        set(
+            &mut self.model.filter.public_networks,
+            track_public_networks,
+        );
+        if let Some(text) = ephemeral_port_range {
+            self.model.filter.skipped_ports = parse_ports(&text)?;
+        }
+        set(
+            &mut self.model.destinations_per_container,
+            max_destinations_per_container,
+        );
+        set(
+            &mut self.model.listens_per_container,
+            max_listens_per_container,
+        );
+        set(&mut self.model.containers, max_containers);
+        self.cgroupfs_root = cgroupfs_root.or(self.cgroupfs_root.take());
+        if let Some(seconds) = collect_interval_seconds {
+            self.collect_interval = parse_interval(seconds)?;
+        }
+        self.docker_socket = docker_socket.or(self.docker_socket.take());
+        self.cri_socket = cri_socket.or(self.cri_socket.take());
+        Ok(())
+    }
+}
+
+fn set<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+fn parse_ports(text: &str) -> Result<PortRanges, ConfigError> {
+    text.parse()
+        .map_err(|error| ConfigError::value("ephemeral_port_range", error))
+}
+
+fn parse_interval(seconds: u64) -> Result<Duration, ConfigError> {
+    if (1..=3600).contains(&seconds) {
+        return Ok(Duration::from_secs(seconds));
+    }
+    Err(ConfigError::value(
+        "collect_interval_seconds",
+        "must be from 1 to 3600",
+    ))
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    use std::io::Read as _;
+    let fail = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(fail)?;
+    let mut text = String::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(fail)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(ConfigError::TooLong {
+            path: path.to_owned(),
+        });
+    }
+    Ok(text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Overrides, ConfigError> {
+    toml::from_str(text).map_err(|source| ConfigError::Parse {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overrides(text: &str) -> Result<Overrides, ConfigError> {
+        parse(Path::new("test.toml"), text)
+    }
+
+    #[test]
+    fn file_settings_are_taken_over() {
+        let mut config = Config::default();
+        let text = "listen = '0.0.0.0:9999'\nreport_other = true\ntrack_public_networks = ['8.8.8.0/24']\n\
+                    ephemeral_port_range = '40000-50000'\ncollect_interval_seconds = 15\nmax_containers = 7\n";
+        config.apply(overrides(text).unwrap()).unwrap();
+        assert_eq!(config.listen.port(), 9999);
+        assert!(config.model.report_other);
+        assert!(
+            !config
+                .model
+                .filter
+                .tracks_destination("9.9.9.9".parse().unwrap(), 80)
+        );
+        assert!(config.model.filter.tracks_port(32768) && !config.model.filter.tracks_port(40000));
+        assert_eq!(
+            (config.collect_interval.as_secs(), config.model.containers),
+            (15, 7)
+        );
+        config.apply(Overrides::default()).unwrap();
+        assert_eq!(config.listen.port(), 9999);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let unknown = overrides("listne = 'x'").unwrap_err().to_string();
+        assert!(
+            unknown.contains("test.toml") && unknown.contains("listne"),
+            "{unknown}"
+        );
+        for text in ["ephemeral_port_range = 'x'", "collect_interval_seconds = 0"] {
+            let error = Config::default()
+                .apply(overrides(text).unwrap())
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.starts_with(text.split(' ').next().unwrap()),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let error = Config::load(Some(Path::new("/nonexistent/aggregator.toml")))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/nonexistent/aggregator.toml"), "{error}");
+    }
+}

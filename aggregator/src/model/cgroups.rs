@@ -1,0 +1,156 @@
+//! The cgroups the sensor told of, what each means, and the processes in it.
+
+use std::collections::HashMap;
+
+use nodescope_schema::{Cgroup, CgroupKey, Processes, Workload};
+
+use crate::containers::{Class, classify};
+
+/// Most cgroups kept; more are refused and counted.
+const MAX_CGROUPS: usize = 65_536;
+
+/// One cgroup.
+#[derive(Debug)]
+pub struct CgroupState {
+    /// Path from the root of its hierarchy.
+    pub path: Box<[u8]>,
+    /// The container or unit its path means.
+    pub class: Class,
+    /// Monotonic time it was removed; 0 while it exists.
+    pub removed_ns: u64,
+    /// Its processes.
+    pub processes: Processes,
+    /// Number of the snapshot or run of records it was last seen in.
+    epoch: u64,
+}
+
+impl CgroupState {
+    /// Number of directories above it.
+    pub fn depth(&self) -> usize {
+        self.path.iter().filter(|byte| **byte == b'/').count()
+    }
+
+    /// Whether it is still there.
+    pub fn exists(&self) -> bool {
+        self.removed_ns == 0
+    }
+}
+
+/// All cgroups.
+#[derive(Debug, Default)]
+pub struct Cgroups {
+    by_key: HashMap<CgroupKey, CgroupState>,
+    /// The v1 hierarchy that the sensor watches; 0 when there is none.
+    pub v1_hierarchy: u32,
+    /// Records refused because there were too many cgroups.
+    pub refused: u64,
+    epoch: u64,
+}
+
+impl Cgroups {
+    /// Takes a record. Returns the class when the cgroup is new or its path changed.
+    pub fn update(&mut self, record: &Cgroup<'_>) -> Option<Class> {
+        let epoch = self.epoch;
+        if let Some(known) = self.by_key.get_mut(&record.key)
+            && *known.path == *record.path
+        {
+            known.removed_ns = record.removed_ns;
+            known.epoch = epoch;
+            return None;
+        }
+        if self.by_key.len() >= MAX_CGROUPS {
+            self.refused += 1;
+            return None;
+        }
+        let class = classify(record.path);
+        let processes = self
+            .by_key
+            .get(&record.key)
+            .map(|known| known.processes)
+            .unwrap_or_default();
+        let state = CgroupState {
+            path: record.path.into(),
+            class: class.clone(),
+            removed_ns: record.removed_ns,
+            processes,
+            epoch,
+        };
+        self.by_key.insert(record.key, state);
+        Some(class)
+    }
+
+    /// Takes process counts; those of a cgroup that is not known (yet) come again with the next snapshot or change.
+    pub fn update_processes(&mut self, record: &Processes) -> Option<&CgroupState> {
+        let state = self.by_key.get_mut(&record.cgroup)?;
+        state.processes = *record;
+        Some(state)
+    }
+
+    /// What a process in these cgroups belongs to; none while neither path is known.
+    pub fn class_of(&self, workload: &Workload) -> Option<Class> {
+        let class = |hierarchy, id| {
+            self.by_key
+                .get(&CgroupKey { hierarchy, id })
+                .map(|state| state.class.clone())
+        };
+        let v2 = class(0, workload.cgroup_v2);
+        let v1 = if workload.cgroup_v1 == 0 {
+            None
+        } else {
+            class(self.v1_hierarchy, workload.cgroup_v1)
+        };
+        match (v2, v1) {
+            (Some(v2), Some(v1)) => Some(v2.or_better(v1)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// One cgroup.
+    pub fn get(&self, key: &CgroupKey) -> Option<&CgroupState> {
+        self.by_key.get(key)
+    }
+
+    /// Cgroups of pods, with processes but outside the pod's containers.
+    pub fn live_pods(&self) -> Vec<(CgroupKey, String)> {
+        let pods = self
+            .by_key
+            .iter()
+            .filter(|(_, state)| state.class == Class::Pod && state.processes.live > 0);
+        pods.filter_map(|(key, state)| Some((*key, String::from_utf8(state.path.to_vec()).ok()?)))
+            .collect()
+    }
+
+    /// Sets what a cgroup is. Returns whether that is news.
+    pub fn set_class(&mut self, key: CgroupKey, class: &Class) -> bool {
+        let Some(state) = self
+            .by_key
+            .get_mut(&key)
+            .filter(|state| state.class != *class)
+        else {
+            return false;
+        };
+        state.class = class.clone();
+        true
+    }
+
+    /// The sensor's counters begin again.
+    pub fn forget_processes(&mut self) {
+        for state in self.by_key.values_mut() {
+            state.processes = Processes::default();
+        }
+    }
+
+    /// A snapshot begins.
+    pub fn begin_snapshot(&mut self) {
+        self.epoch += 1;
+    }
+
+    /// A snapshot ended: forgets what it did not mention. Returns what was forgotten.
+    pub fn end_snapshot(&mut self) -> Vec<(CgroupKey, Class)> {
+        let epoch = self.epoch;
+        self.by_key
+            .extract_if(|_, state| state.epoch < epoch)
+            .map(|(key, state)| (key, state.class))
+            .collect()
+    }
+}

@@ -1,0 +1,311 @@
+//! What the node looks like now: containers, whom they talk to, where they listen.
+//!
+//! [`Model::apply`] takes the sensor's records, [`Model::resolved`] what the resolver found out about a container, and
+//! [`Model::render`] writes the series. Nothing here does I/O or reads a clock: time comes as an argument, on the
+//! kernel's monotonic clock like the records. Every set is bounded: the kernel side bounds flows, listens and cgroups,
+//! the budgets of [`Settings`] bound series; what is over is counted.
+
+pub mod cgroups;
+pub mod containers;
+pub mod destinations;
+pub mod filter;
+pub mod flows;
+pub mod listen_series;
+pub mod listens;
+mod owners;
+mod render;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+use nodescope_schema::{FlowKey, FlowTotals, Listen, Record, SensorHello};
+
+use self::cgroups::Cgroups;
+use self::containers::Containers;
+pub use self::containers::GlobalLabels;
+use self::filter::Filter;
+use self::flows::{FlowDelta, FlowId, FlowState, FlowTarget};
+use self::listen_series::Namespaces;
+use self::listens::Listens;
+use self::owners::Owners;
+use crate::cgroupfs::Resources;
+use crate::collect::ResourceJob;
+use crate::node::NodeFacts;
+
+pub use self::owners::ResolveJob;
+pub use self::render::SeriesLimits;
+
+/// How long a destination without a flow is still shown.
+const DESTINATION_TTL_NS: u64 = 600_000_000_000;
+
+/// What the model shows and how much of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Which destinations and ports.
+    pub filter: Filter,
+    /// Destinations of one container; the rest goes to `~other`.
+    pub destinations_per_container: usize,
+    /// Listening addresses of one container.
+    pub listens_per_container: usize,
+    /// Containers in all.
+    pub containers: usize,
+    /// Show processes of no container or service as `/other/EXECUTABLE`.
+    pub report_other: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            filter: Filter::default(),
+            destinations_per_container: 500,
+            listens_per_container: 200,
+            containers: 5_000,
+            report_other: false,
+        }
+    }
+}
+
+/// The other side of the socket.
+#[derive(Debug, Default)]
+pub struct SensorState {
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Whether a whole snapshot of this connection has arrived.
+    pub complete: bool,
+    /// Its run; 0 before the first.
+    pub run_id: u64,
+    /// Inode of the host's network namespace.
+    pub host_netns: u32,
+    /// Host name in the UTS namespace of process 1.
+    pub hostname: Option<String>,
+    /// Kernel release.
+    pub kernel_release: Option<String>,
+}
+
+/// The node.
+#[derive(Debug)]
+pub struct Model {
+    settings: Settings,
+    global: GlobalLabels,
+    /// The sensor's own state.
+    pub sensor: SensorState,
+    cgroups: Cgroups,
+    containers: Containers,
+    owners: Owners,
+    flows: HashMap<FlowId, FlowState>,
+    /// Flows whose container is not known yet.
+    pending: HashSet<FlowId>,
+    /// Flows the present snapshot has mentioned; none outside a snapshot.
+    snapshot: Option<snapshot::Seen>,
+    listens: Listens,
+    namespaces: Namespaces,
+    /// Whether listens changed since they were last laid out.
+    listens_changed: bool,
+}
+
+impl Model {
+    /// An empty node whose series all carry `global`.
+    pub fn new(settings: Settings, global: GlobalLabels) -> Self {
+        Self {
+            settings,
+            global,
+            sensor: SensorState::default(),
+            cgroups: Cgroups::default(),
+            containers: Containers::default(),
+            owners: Owners::default(),
+            flows: HashMap::new(),
+            pending: HashSet::new(),
+            snapshot: None,
+            listens: Listens::default(),
+            namespaces: Namespaces::default(),
+            listens_changed: false,
+        }
+    }
+
+    /// The machine's ids became known.
+    pub fn set_global_labels(&mut self, global: GlobalLabels) {
+        self.containers.relabel(&global);
+        self.global = global;
+    }
+
+    /// The machine's ids.
+    pub fn global_labels(&self) -> &GlobalLabels {
+        &self.global
+    }
+
+    /// The sensor introduced itself. Returns whether it is a new run of it, whose totals begin again.
+    pub fn connected(&mut self, hello: &SensorHello<'_>) -> bool {
+        let new_run = self.sensor.run_id != hello.run_id;
+        if new_run {
+            self.begin_run();
+        }
+        self.cgroups.v1_hierarchy = hello.v1_hierarchy;
+        self.sensor.connected = true;
+        self.sensor.complete = false;
+        self.sensor.run_id = hello.run_id;
+        self.sensor.host_netns = hello.host_netns;
+        self.sensor.hostname = Some(hello.hostname.to_owned());
+        self.sensor.kernel_release = Some(hello.kernel_release.to_owned());
+        new_run
+    }
+
+    /// The sensor went away. What it told stays until it is back.
+    pub fn disconnected(&mut self) {
+        self.sensor.connected = false;
+        self.sensor.complete = false;
+        self.snapshot = None;
+    }
+
+    /// Takes one record. Those about the sensor itself are not the node's: [`crate::ingest`] keeps them as own metrics.
+    pub fn apply(&mut self, record: &Record<'_>, now_ns: u64) {
+        match record {
+            Record::Flow(flow) => self.apply_flow(&flow.key, flow.generation, &flow.totals, now_ns),
+            Record::FlowEvicted(key) => self.remove_flow(&FlowId::from(key)),
+            Record::Cgroup(cgroup) => self.apply_cgroup(cgroup),
+            Record::Processes(processes) => self.apply_processes(processes),
+            Record::Listen(listen) => self.apply_listen(listen, now_ns),
+            Record::SnapshotBegin => self.begin_snapshot(),
+            Record::SnapshotEnd => self.end_snapshot(now_ns),
+            Record::Loss(_) | Record::Hook(_) | Record::MapFill(_) | Record::Status(_) => {}
+        }
+    }
+
+    fn apply_flow(&mut self, key: &FlowKey<'_>, generation: u64, totals: &FlowTotals, now_ns: u64) {
+        let id = FlowId::from(key);
+        if let Some(seen) = &mut self.snapshot {
+            seen.flows.insert(id);
+        }
+        let flow = self.flows.entry(id).or_default();
+        if !flow.update(generation, totals) {
+            return;
+        }
+        match flow.target {
+            FlowTarget::Series {
+                container,
+                destination,
+            } => {
+                let delta = flow.advance();
+                self.add_to_series(container, destination, &delta, now_ns);
+            }
+            FlowTarget::Pending => self.place_flow(&id, now_ns),
+            FlowTarget::Dropped => {}
+        }
+    }
+
+    fn add_to_series(
+        &mut self,
+        container: usize,
+        to: flows::Destination,
+        delta: &FlowDelta,
+        now_ns: u64,
+    ) {
+        if let Some(container) = self.containers.get_mut(container) {
+            container.destinations.add(to, delta, now_ns);
+        }
+    }
+
+    fn apply_listen(&mut self, listen: &Listen<'_>, now_ns: u64) {
+        if let Some(seen) = &mut self.snapshot {
+            seen.listens.insert(listen.cookie);
+        }
+        self.listens.update(listen, now_ns);
+        self.listens_changed = true;
+    }
+
+    /// Takes what a flow still shows as open from its series and forgets it. Series stay until they expire.
+    fn remove_flow(&mut self, id: &FlowId) {
+        let Some(flow) = self.flows.remove(id) else {
+            return;
+        };
+        self.pending.remove(id);
+        self.close_flow(&flow);
+    }
+
+    fn close_flow(&mut self, flow: &FlowState) {
+        if let FlowTarget::Series {
+            container,
+            destination,
+        } = flow.target
+            && let Some(container) = self.containers.get_mut(container)
+        {
+            container
+                .destinations
+                .add(destination, &flow.close(), flow.updated_ns());
+            container.destinations.release(destination);
+        }
+    }
+
+    /// The kernel's counters began again with a new run of the sensor: keeps all series, forgets what fed them.
+    fn begin_run(&mut self) {
+        self.containers.keep_process_totals(&self.cgroups);
+        for (_, flow) in std::mem::take(&mut self.flows) {
+            self.close_flow(&flow);
+        }
+        self.pending.clear();
+        self.cgroups.forget_processes();
+    }
+
+    /// Gives what waited a place: flows whose cgroup or container has become known, listens that changed.
+    pub fn settle(&mut self, now_ns: u64) {
+        self.place_pending(now_ns);
+        if std::mem::take(&mut self.listens_changed) {
+            self.lay_out_listens();
+        }
+    }
+
+    /// Removes what is over: idle destinations, containers without processes, closed listens.
+    pub fn expire(&mut self, now_ns: u64) {
+        let before_ns = now_ns.saturating_sub(DESTINATION_TTL_NS);
+        for container in self.containers.iter_mut() {
+            container.destinations.expire(before_ns);
+        }
+        self.listens.expire(now_ns);
+        self.listens_changed = true;
+        for (index, classes) in self.containers.expire(&self.cgroups, now_ns) {
+            self.owners.gone(&classes);
+            self.drop_flows_of(index);
+        }
+    }
+
+    fn drop_flows_of(&mut self, index: usize) {
+        for flow in self.flows.values_mut() {
+            if matches!(flow.target, FlowTarget::Series { container, .. } if container == index) {
+                flow.target = FlowTarget::Dropped;
+            }
+        }
+    }
+
+    /// What the sensor told about the node, for its collectors.
+    pub fn node_facts(&self) -> NodeFacts {
+        NodeFacts {
+            version: crate::RELEASE.to_owned(),
+            hostname: self.sensor.hostname.clone(),
+            kernel_release: self.sensor.kernel_release.clone(),
+        }
+    }
+
+    /// Where the containers' cgroup files are.
+    pub fn cgroups_to_read(&self) -> Vec<ResourceJob> {
+        let job = |(container, state)| {
+            let (v2, v1) = self.containers.paths(state, &self.cgroups);
+            (v2.is_some() || v1.is_some()).then_some(ResourceJob { container, v2, v1 })
+        };
+        self.containers.iter().filter_map(job).collect()
+    }
+
+    /// What the cgroup files said. A container that was not read, because its cgroup is gone, keeps what it had.
+    pub fn set_resources(&mut self, resources: Vec<(usize, Resources)>) {
+        for (index, resources) in resources {
+            if let Some(container) = self.containers.get_mut(index) {
+                container.resources = resources;
+            }
+        }
+    }
+
+    /// How many containers there are, and how many flows wait for theirs to be known.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.containers.len(), self.pending.len())
+    }
+}

@@ -1,0 +1,393 @@
+//! From a process' cgroups to the container its traffic counts for.
+//!
+//! A path gives a class at once; what container that is may need a runtime's file and so comes later, through
+//! [`Model::next_to_resolve`] and [`Model::resolved`]. Until then flows wait with their totals, so nothing is lost.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use nodescope_schema::{Cgroup, CgroupKey, FlowKind, Processes, Workload};
+
+use super::Model;
+use super::flows::{Destination, Executable, FlowId, FlowTarget};
+use crate::containers::{Class, Identity, Ignored, Resolution};
+
+/// How long a container waits that the budget has no room for.
+const OVER_BUDGET_RETRY_NS: u64 = 10_000_000_000;
+/// How often a resolved container's metadata is read again, to see that it was renamed.
+const REFRESH_NS: u64 = 30_000_000_000;
+
+/// A class to find the container of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolveJob {
+    /// The class.
+    pub class: Class,
+}
+
+/// What is known about a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    /// Nothing yet.
+    Unknown,
+    /// This container.
+    Container(usize),
+    /// No container or service.
+    Other,
+    /// Not to be shown.
+    Ignored,
+    /// Its container had no process for too long.
+    Gone,
+}
+
+impl Target {
+    /// What belongs to no container or service may be shown by its executable; what only serves a container may not.
+    fn of_ignored(reason: Ignored) -> Self {
+        match reason {
+            Ignored::Root
+            | Ignored::UnknownLayout
+            | Ignored::UnknownContainer
+            | Ignored::Init
+            | Ignored::UserSession
+            | Ignored::Scope => Self::Other,
+            Ignored::Removed
+            | Ignored::Monitor
+            | Ignored::PodDirectory
+            | Ignored::Pause
+            | Ignored::Unnamed => Self::Ignored,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OwnerState {
+    target: Target,
+    in_progress: bool,
+    next_try_ns: u64,
+}
+
+/// All classes seen.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    by_class: HashMap<Class, OwnerState>,
+}
+
+impl Owners {
+    /// A class appeared.
+    fn want(&mut self, class: &Class) {
+        if self.by_class.contains_key(class) {
+            return;
+        }
+        let target = match class {
+            Class::Ignored(reason) => Target::of_ignored(*reason),
+            Class::Pod => Target::Ignored,
+            Class::Container(_) | Class::Unit(_) => Target::Unknown,
+        };
+        let state = OwnerState {
+            target,
+            in_progress: false,
+            next_try_ns: 0,
+        };
+        self.by_class.insert(class.clone(), state);
+    }
+
+    fn target(&self, class: &Class) -> Target {
+        self.by_class
+            .get(class)
+            .map_or(Target::Unknown, |state| state.target)
+    }
+
+    /// Its last cgroup is gone.
+    pub(super) fn forget(&mut self, class: &Class) {
+        if matches!(self.target(class), Target::Unknown) {
+            self.by_class.remove(class);
+        }
+    }
+
+    /// Their container was removed.
+    pub(super) fn gone(&mut self, classes: &[Class]) {
+        for class in classes {
+            if let Some(state) = self.by_class.get_mut(class) {
+                state.target = Target::Gone;
+            }
+        }
+    }
+
+    /// A class whose container was removed has processes again.
+    fn revive(&mut self, class: &Class) -> bool {
+        let Some(state) = self
+            .by_class
+            .get_mut(class)
+            .filter(|state| state.target == Target::Gone)
+        else {
+            return false;
+        };
+        state.target = Target::Unknown;
+        state.next_try_ns = 0;
+        true
+    }
+
+    fn retry(&mut self, class: &Class, now_ns: u64, after: Duration) {
+        if let Some(state) = self.by_class.get_mut(class) {
+            state.wait(now_ns.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)));
+        }
+    }
+
+    fn next(&mut self, now_ns: u64, limit: usize) -> Vec<ResolveJob> {
+        let due = self
+            .by_class
+            .iter_mut()
+            .filter(|(_, state)| state.is_due(now_ns));
+        due.take(limit)
+            .map(|(class, state)| {
+                state.in_progress = true;
+                ResolveJob {
+                    class: class.clone(),
+                }
+            })
+            .collect()
+    }
+}
+
+impl OwnerState {
+    fn is_due(&self, now_ns: u64) -> bool {
+        let wanted = matches!(self.target, Target::Unknown | Target::Container(_));
+        wanted && !self.in_progress && self.next_try_ns <= now_ns
+    }
+
+    fn settle(&mut self, target: Target, now_ns: u64) {
+        self.in_progress = false;
+        self.target = target;
+        self.next_try_ns = now_ns + REFRESH_NS;
+    }
+
+    fn wait(&mut self, until_ns: u64) {
+        self.in_progress = false;
+        self.next_try_ns = until_ns;
+    }
+}
+
+impl Model {
+    pub(super) fn apply_cgroup(&mut self, cgroup: &Cgroup<'_>) {
+        let old = self
+            .cgroups
+            .get(&cgroup.key)
+            .map(|state| state.class.clone());
+        let Some(class) = self.cgroups.update(cgroup) else {
+            return;
+        };
+        if let Some(old) = old.filter(|old| *old != class) {
+            self.containers.remove_member(&old, cgroup.key);
+        }
+        if matches!(class, Class::Container(_) | Class::Unit(_)) {
+            self.containers.add_member(&class, cgroup.key);
+        }
+        self.owners.want(&class);
+    }
+
+    pub(super) fn apply_processes(&mut self, processes: &Processes) {
+        let Some(state) = self.cgroups.update_processes(processes) else {
+            return;
+        };
+        if processes.live > 0 && state.exists() {
+            let class = state.class.clone();
+            if self.owners.revive(&class) {
+                self.reconsider_flows(&class);
+            }
+        }
+    }
+
+    /// Cgroups of pods that are in none of their containers, with processes: they may be gVisor's.
+    pub fn pods_to_identify(&self) -> Vec<(CgroupKey, String)> {
+        self.cgroups.live_pods()
+    }
+
+    /// A process in a pod's cgroup told what the cgroup is.
+    pub fn reclassify(&mut self, key: CgroupKey, class: Class) {
+        if !self.cgroups.set_class(key, &class) {
+            return;
+        }
+        self.containers.add_member(&class, key);
+        self.owners.want(&class);
+        self.reconsider_flows(&class);
+    }
+
+    /// Puts dropped flows of a class back to waiting.
+    fn reconsider_flows(&mut self, class: &Class) {
+        let cgroups = &self.cgroups;
+        for (id, flow) in &mut self.flows {
+            if flow.target == FlowTarget::Dropped
+                && cgroups.class_of(&id.workload).as_ref() == Some(class)
+            {
+                flow.target = FlowTarget::Pending;
+                self.pending.insert(*id);
+            }
+        }
+    }
+
+    /// Classes whose container should be looked up now. Each comes back through [`Model::resolved`].
+    pub fn next_to_resolve(&mut self, now_ns: u64, limit: usize) -> Vec<ResolveJob> {
+        self.owners.next(now_ns, limit)
+    }
+
+    /// What was found out about a class.
+    pub fn resolved(&mut self, class: &Class, resolution: Resolution, now_ns: u64) {
+        let before = self.owners.target(class);
+        let target = match resolution {
+            Resolution::Container(identity) => self
+                .containers
+                .obtain(&identity, &self.global, self.settings.containers)
+                .map(Target::Container),
+            Resolution::Ignored(reason) => Some(Target::of_ignored(reason)),
+            Resolution::Retry { after, .. } => return self.owners.retry(class, now_ns, after),
+        };
+        let Some(state) = self.owners.by_class.get_mut(class) else {
+            return;
+        };
+        let Some(target) = target else {
+            return state.wait(now_ns + OVER_BUDGET_RETRY_NS);
+        };
+        state.settle(target, now_ns);
+        if target != before {
+            self.retarget(class, before, target, now_ns);
+        }
+    }
+
+    /// A class belongs to another container than before: a first answer, or a new name.
+    fn retarget(&mut self, class: &Class, before: Target, target: Target, now_ns: u64) {
+        if let Target::Container(index) = target {
+            self.containers.tie(index, class);
+        }
+        if let Target::Container(old) = before {
+            self.containers.untie(old, class);
+            self.move_flows_from(old);
+            if self
+                .containers
+                .get(old)
+                .is_some_and(|container| !container.has_classes())
+            {
+                self.containers.remove(old);
+            }
+        }
+        self.listens_changed = true;
+        self.settle(now_ns);
+    }
+
+    /// Takes all flows from a container; those that still belong to it find their way back.
+    fn move_flows_from(&mut self, index: usize) {
+        let of_it = |target: FlowTarget| matches!(target, FlowTarget::Series { container, .. } if container == index);
+        let ids: Vec<FlowId> = self
+            .flows
+            .iter()
+            .filter(|(_, flow)| of_it(flow.target))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            let Some(flow) = self.flows.get_mut(&id) else {
+                continue;
+            };
+            let before = *flow;
+            flow.leave();
+            self.close_flow(&before);
+            self.pending.insert(id);
+        }
+    }
+
+    pub(super) fn place_pending(&mut self, now_ns: u64) {
+        for id in std::mem::take(&mut self.pending) {
+            self.place_flow(&id, now_ns);
+        }
+    }
+
+    /// Finds the series of a flow; without one yet it waits.
+    pub(super) fn place_flow(&mut self, id: &FlowId, now_ns: u64) {
+        let target = self.target_of(id, now_ns);
+        let Some(flow) = self.flows.get_mut(id) else {
+            return;
+        };
+        flow.target = target;
+        match target {
+            FlowTarget::Series {
+                container,
+                destination,
+            } => {
+                let delta = flow.advance();
+                self.add_to_series(container, destination, &delta, now_ns);
+            }
+            FlowTarget::Pending => {
+                self.pending.insert(*id);
+            }
+            FlowTarget::Dropped => {}
+        }
+    }
+
+    fn target_of(&mut self, id: &FlowId, now_ns: u64) -> FlowTarget {
+        let wanted = id.destination();
+        if !self.is_tracked(id, wanted) {
+            return FlowTarget::Dropped;
+        }
+        let index = match self.container_of(&id.workload, &id.executable) {
+            Owner::Container(index) => index,
+            Owner::Nobody => return FlowTarget::Dropped,
+            Owner::NotYet => return FlowTarget::Pending,
+        };
+        let budget = self.settings.destinations_per_container;
+        let Some(container) = self.containers.get_mut(index) else {
+            return FlowTarget::Pending;
+        };
+        let destination = container.destinations.assign(wanted, budget, now_ns);
+        FlowTarget::Series {
+            container: index,
+            destination,
+        }
+    }
+
+    /// A loopback address means something only in the host's namespace.
+    fn is_tracked(&self, id: &FlowId, destination: Destination) -> bool {
+        match destination {
+            Destination::Address { ip, port } => {
+                self.settings.filter.tracks_destination(ip, port)
+                    && (id.host_netns || !ip.is_loopback())
+            }
+            Destination::Other => id.kind != FlowKind::Evicted,
+        }
+    }
+
+    /// The container of a process, if it is known; makes `/other/EXECUTABLE` where the setting asks for it.
+    pub(super) fn container_of(&mut self, workload: &Workload, executable: &Executable) -> Owner {
+        let Some(class) = self.cgroups.class_of(workload) else {
+            return Owner::NotYet;
+        };
+        self.owners.want(&class);
+        match self.owners.target(&class) {
+            Target::Container(index) => Owner::Container(index),
+            Target::Unknown => Owner::NotYet,
+            Target::Ignored | Target::Gone => Owner::Nobody,
+            Target::Other if !self.settings.report_other => Owner::Nobody,
+            Target::Other => {
+                let identity = other(executable);
+                let index =
+                    self.containers
+                        .obtain(&identity, &self.global, self.settings.containers);
+                index.map_or(Owner::Nobody, Owner::Container)
+            }
+        }
+    }
+}
+
+/// To whom something belongs.
+pub(super) enum Owner {
+    Container(usize),
+    Nobody,
+    NotYet,
+}
+
+/// Stands for all processes of one program that belong to no container or service.
+fn other(executable: &Executable) -> Identity {
+    Identity {
+        id: format!("/other/{}", String::from_utf8_lossy(executable.as_bytes())),
+        app_id: String::new(),
+        image: None,
+        runtime: "",
+        published: Vec::new(),
+    }
+}

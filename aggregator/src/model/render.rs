@@ -1,0 +1,213 @@
+//! Writes the containers' series.
+
+use super::Model;
+use super::containers::Container;
+use super::destinations::Series;
+use crate::cgroupfs::Pressure;
+use crate::metrics::catalogue::container as family;
+use crate::metrics::{Descriptor, Exposition, SeriesLabels, Value};
+
+/// Nanoseconds as seconds.
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// What was left out for want of budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SeriesLimits {
+    /// Flows counted under `~other` because their container had too many destinations.
+    pub destinations: u64,
+    /// Listening addresses not shown.
+    pub listens: u64,
+    /// Containers not shown.
+    pub containers: u64,
+    /// Cgroups refused.
+    pub cgroups: u64,
+}
+
+/// How one family reads a destination; none leaves the series out.
+type SeriesValue = fn(&Series) -> Option<Value>;
+
+/// Families with both destination labels.
+static DESTINATION_FAMILIES: &[(&Descriptor, SeriesValue)] = &[
+    (&family::SUCCESSFUL_CONNECTS, |series| {
+        Some(series)
+            .filter(|s| s.has_connected())
+            .map(|s| s.connects.into())
+    }),
+    (&family::ACTIVE_CONNECTIONS, |series| {
+        nonzero(series.active.unsigned_abs())
+    }),
+    (&family::RETRANSMITS, |series| nonzero(series.retransmits)),
+    (&family::CONNECTION_TIME, |series| {
+        Some(series)
+            .filter(|s| s.has_connected())
+            .map(|s| seconds(s.connect_time_ns).into())
+    }),
+    (&family::BYTES_SENT, |series| {
+        Some(series)
+            .filter(|s| s.has_connected())
+            .map(|s| s.sent_bytes.into())
+    }),
+    (&family::BYTES_RECEIVED, |series| {
+        Some(series)
+            .filter(|s| s.has_connected())
+            .map(|s| s.received_bytes.into())
+    }),
+];
+
+fn nonzero(value: u64) -> Option<Value> {
+    (value > 0).then(|| value.into())
+}
+
+/// Values of the label `kind` of pressure families.
+struct PressureLabels {
+    some: SeriesLabels,
+    full: SeriesLabels,
+}
+
+impl Model {
+    /// Writes all series about containers.
+    pub fn render(&self, page: &mut Exposition<'_>) {
+        let shown: Vec<&Container> = self
+            .containers
+            .iter()
+            .map(|(_, container)| container)
+            .filter(|container| self.containers.is_shown(container, &self.cgroups))
+            .collect();
+        self.render_processes(page, &shown);
+        render_resources(page, &shown);
+        render_network(page, &shown);
+    }
+
+    fn render_processes(&self, page: &mut Exposition<'_>, shown: &[&Container]) {
+        page.family(&family::INFO);
+        for container in shown {
+            if let Some(image) = &container.info_labels {
+                page.sample_with(&container.labels, image, 1u64);
+            }
+        }
+        let totals: Vec<_> = shown
+            .iter()
+            .map(|container| self.containers.process_totals(container, &self.cgroups))
+            .collect();
+        page.family(&family::RESTARTS);
+        for (container, totals) in shown.iter().zip(&totals) {
+            page.sample(&container.labels, totals.restarts);
+        }
+        page.family(&family::OOM_KILLS);
+        for (container, totals) in shown.iter().zip(&totals) {
+            sample(page, container, nonzero(totals.oom_kills));
+        }
+    }
+
+    /// What the budgets kept out.
+    pub fn limits(&self) -> SeriesLimits {
+        SeriesLimits {
+            destinations: self
+                .containers
+                .iter()
+                .map(|(_, container)| container.destinations.over_budget())
+                .sum(),
+            listens: self.listens_over_budget(),
+            containers: self.containers.refused,
+            cgroups: self.cgroups.refused,
+        }
+    }
+}
+
+fn sample(page: &mut Exposition<'_>, container: &Container, value: Option<Value>) {
+    if let Some(value) = value {
+        page.sample(&container.labels, value);
+    }
+}
+
+fn render_resources(page: &mut Exposition<'_>, shown: &[&Container]) {
+    type ResourceValue = fn(&Container) -> Option<Value>;
+    let families: [(&'static Descriptor, ResourceValue); 6] = [
+        (&family::CPU_LIMIT, |c| {
+            c.resources.cpu_limit_cores.map(Into::into)
+        }),
+        (&family::CPU_USAGE, |c| {
+            c.resources.cpu_usage_seconds.map(Into::into)
+        }),
+        (&family::CPU_THROTTLED, |c| {
+            c.resources.cpu_throttled_seconds.map(Into::into)
+        }),
+        (&family::MEMORY_LIMIT, |c| {
+            c.resources.memory_limit_bytes.map(Into::into)
+        }),
+        (&family::MEMORY_RSS, |c| {
+            c.resources.memory_rss_bytes.map(Into::into)
+        }),
+        (&family::MEMORY_CACHE, |c| {
+            c.resources.memory_cache_bytes.map(Into::into)
+        }),
+    ];
+    for (descriptor, value) in families {
+        page.family(descriptor);
+        for container in shown {
+            sample(page, container, value(container));
+        }
+    }
+    render_pressure(page, shown);
+}
+
+fn render_pressure(page: &mut Exposition<'_>, shown: &[&Container]) {
+    type PressureOf = fn(&Container) -> Option<Pressure>;
+    let kinds = PressureLabels {
+        some: SeriesLabels::new(&[("kind", "some")]),
+        full: SeriesLabels::new(&[("kind", "full")]),
+    };
+    let families: [(&'static Descriptor, PressureOf); 3] = [
+        (&family::CPU_PRESSURE, |c| c.resources.cpu_pressure),
+        (&family::MEMORY_PRESSURE, |c| c.resources.memory_pressure),
+        (&family::IO_PRESSURE, |c| c.resources.io_pressure),
+    ];
+    for (descriptor, pressure) in families {
+        page.family(descriptor);
+        for container in shown {
+            let Some(pressure) = pressure(container) else {
+                continue;
+            };
+            page.sample_with(&container.labels, &kinds.some, pressure.some_seconds);
+            page.sample_with(&container.labels, &kinds.full, pressure.full_seconds);
+        }
+    }
+}
+
+fn render_network(page: &mut Exposition<'_>, shown: &[&Container]) {
+    page.family(&family::LISTEN_INFO);
+    for container in shown {
+        for listen in container.listens.values() {
+            page.sample_with(&container.labels, &listen.labels, listen.open);
+        }
+    }
+    page.family(&family::FAILED_CONNECTS);
+    for container in shown {
+        for series in container
+            .destinations
+            .iter()
+            .filter(|series| series.failures > 0)
+        {
+            page.sample_with(&container.labels, &series.failure_labels, series.failures);
+        }
+    }
+    for (descriptor, value) in DESTINATION_FAMILIES {
+        page.family(descriptor);
+        for container in shown {
+            for series in container.destinations.iter() {
+                if let Some(value) = value(series) {
+                    page.sample_with(&container.labels, &series.labels, value);
+                }
+            }
+        }
+    }
+}
+
+impl Series {
+    /// Whether a connection was ever established, in the sensor's time or before it.
+    fn has_connected(&self) -> bool {
+        self.connects > 0 || self.active > 0 || self.sent_bytes > 0 || self.received_bytes > 0
+    }
+}

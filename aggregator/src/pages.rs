@@ -1,0 +1,79 @@
+//! What the HTTP server shows.
+
+use std::sync::{Arc, Mutex};
+
+use crate::app::lock;
+use crate::collect::Collect;
+use crate::http::Pages;
+use crate::metrics::Format;
+use crate::metrics::own::Metrics;
+use crate::model::{Model, SeriesLimits};
+
+/// The node's pages.
+#[derive(Debug)]
+pub struct NodePages {
+    model: Arc<Mutex<Model>>,
+    metrics: Arc<Metrics>,
+    collect: Arc<Collect>,
+    /// A recording is complete by itself: there is no sensor to wait for.
+    replayed: bool,
+    counted: Mutex<SeriesLimits>,
+}
+
+impl NodePages {
+    /// Pages of this model.
+    pub fn new(
+        model: &Arc<Mutex<Model>>,
+        metrics: &Arc<Metrics>,
+        collect: Arc<Collect>,
+        replayed: bool,
+    ) -> Self {
+        Self {
+            model: Arc::clone(model),
+            metrics: Arc::clone(metrics),
+            collect,
+            replayed,
+            counted: Mutex::default(),
+        }
+    }
+
+    /// Adds to the own metrics what the budgets kept out since the last page.
+    fn count_limits(&self, now: SeriesLimits) {
+        let mut counted = self
+            .counted
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        for (reason, now, before) in [
+            ("destination_budget", now.destinations, counted.destinations),
+            ("listen_budget", now.listens, counted.listens),
+            ("container_budget", now.containers, counted.containers),
+            ("cgroup_limit", now.cgroups, counted.cgroups),
+        ] {
+            self.metrics
+                .add_series_dropped(reason, now.saturating_sub(before));
+        }
+        *counted = now;
+    }
+}
+
+impl Pages for NodePages {
+    fn metrics(&self, format: Format) -> Vec<u8> {
+        let readings = self.collect.readings();
+        let limits = lock(&self.model).limits();
+        self.count_limits(limits);
+        self.metrics.page(format, |page| {
+            let model = lock(&self.model);
+            readings.render(&model.global_labels().node(), page);
+            model.render(page);
+        })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let model = lock(&self.model);
+        match (self.replayed, model.sensor.connected, model.sensor.complete) {
+            (true, _, _) | (_, _, true) => Ok(()),
+            (_, false, _) => Err("the sensor is not connected".to_owned()),
+            (_, true, false) => Err("the sensor's snapshot is not complete".to_owned()),
+        }
+    }
+}
