@@ -95,8 +95,8 @@ metric == "container_net_tcp_failed_connects_total" { flows[flow] = 1; failed[fl
 metric == "container_net_tcp_active_connections" { flows[flow] = 1; active[flow] += number }
 metric == "container_net_tcp_bytes_sent_total" { sent[flow] += number }
 metric == "container_net_tcp_bytes_received_total" { received[flow] += number }
-metric == "nodescope_hook_info" || metric == "nodescope_hook_verdict" {
-    if (number > 0) hooks[label["hook"]] = sprintf("%-24s %-12s %s", label["hook"], label["verdict"], label["rung"])
+metric == "nodescope_sensor_hook" && number > 0 {
+    hooks[label["hook"]] = sprintf("%-24s %-12s %s", label["hook"], label["verdict"], label["rung"])
 }
 
 END {

@@ -12,7 +12,7 @@ expect() {
 table=$(
     ./summary.sh - <<'EXPOSITION'
 # HELP container_net_tcp_listen_info A comment with {braces="x"} 1
-nodescope_hook_info{hook="tcp_state",rung="tp_btf/inet_sock_set_state",verdict="ok"} 1
+nodescope_sensor_hook{hook="tcp_state",rung="tp_btf/inet_sock_set_state",verdict="ok"} 1
 container_resources_memory_rss_bytes{machine_id="m",container_id="/docker/web",app_id=""} 2500000
 container_net_tcp_listen_info{container_id="/docker/web",listen_addr="10.0.0.1:80",proxy=""} 1
 container_net_tcp_listen_info{container_id="/docker/web",listen_addr="10.0.0.1:81",proxy=""} 1

@@ -23,6 +23,11 @@ impl Docker {
         Self::start_with("{}")
     }
 
+    /// The container id of a container of this name.
+    pub fn container_id(name: &str) -> String {
+        format!("/docker/{name}")
+    }
+
     /// With a `daemon.json`, which the sensor can read too.
     #[track_caller]
     pub fn start_with(daemon_json: &str) -> Self {

@@ -21,6 +21,7 @@ mod place;
 mod podman;
 mod process;
 mod sandbox;
+mod series;
 mod shared;
 mod wait;
 
@@ -39,6 +40,7 @@ pub use place::Place;
 pub use podman::Podman;
 pub use process::{Process, run, run_output, try_run};
 pub use sandbox::Sandbox;
+pub use series::Expected;
 pub use shared::Shared;
 pub use wait::{DEADLINE, eventually, poll};
 

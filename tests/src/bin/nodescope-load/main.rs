@@ -18,6 +18,7 @@ use args::Args;
 const USAGE: &str = "usage: nodescope-load COMMAND [OPTION VALUE]...
   serve    --listen ADDR:PORT... [--accept-only yes]          accept until killed; sink and source of bytes
   serve    --stdin-listener yes                               the same on the listening socket passed as standard input
+  serve-once --listen ADDR:PORT                               accept one connection, close the listener, keep the connection
   activate --listen ADDR:PORT [--join CGROUP_DIR]...          make a listening socket, let a child in CGROUP_DIR serve it
   connect  --to ADDR:PORT --count N [--parallel P] [--upload BYTES] [--download BYTES] [--timeout-ms MS]
   hold     --to ADDR:PORT --count N                           then by line: 'exchange UPLOAD DOWNLOAD', 'close N'
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     };
     let result = Args::parse(arguments).and_then(|args| match command.as_str() {
         "serve" => server::serve(&args),
+        "serve-once" => server::serve_once(&args),
         "activate" => server::activate(&args),
         "listen" => server::listen_only(&args),
         "connect" => client::connect(&args),

@@ -63,6 +63,18 @@ pub(crate) fn listen_only(args: &Args) -> Result<(), String> {
     }
 }
 
+/// Accepts one connection, closes the listener and keeps the connection: a passive side without a listening socket.
+pub(crate) fn serve_once(args: &Args) -> Result<(), String> {
+    let listener = bind(args)?.pop().ok_or("--listen is needed")?;
+    announce(std::slice::from_ref(&listener))?;
+    let (stream, _) = listener.accept().map_err(|error| error.to_string())?;
+    drop(listener);
+    say("{\"accepted\":1}")?;
+    // It ends with its peer.
+    let _ = exchange_until_end(stream);
+    Ok(())
+}
+
 fn bind(args: &Args) -> Result<Vec<TcpListener>, String> {
     let addresses = args.addresses("listen")?;
     addresses

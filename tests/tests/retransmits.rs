@@ -1,0 +1,68 @@
+//! Retransmitted segments, compared with the kernel's own count of the same network namespace.
+
+use nodescope_tests::*;
+
+/// Drops every fifth segment with payload that the namespace sends to port 8080, after the handshake.
+const LOSS: &str = "table inet loss { chain output { type filter hook output priority 0; \
+    tcp dport 8080 tcp flags & (syn|fin|rst) == 0 meta length > 200 numgen inc mod 5 == 0 drop; }; }";
+
+#[test]
+fn as_many_as_the_kernel_says() {
+    require_root!();
+    let (agent, unit, netns) = (Agent::start(), Unit::service("loss"), Netns::linked());
+    let server = Server::start(Agent::here(), &format!("{}:8080", netns.outer()));
+    let to = server.address();
+    netns.nft(LOSS);
+    let before = netns.snmp("Tcp", "RetransSegs");
+    let words = format!("connect --to {to} --count 4 --parallel 2 --upload 3000000 --download 10");
+    let report = run_load(Place::in_unit(&unit).and_netns(&netns), &words);
+    assert_eq!(report.established, 4);
+    let retransmitted = netns.snmp("Tcp", "RetransSegs") - before;
+    assert!(
+        retransmitted > 10,
+        "the rules drop too little: {retransmitted}"
+    );
+    let destination = to.to_string();
+    let labels = [
+        ("container_id", unit.path()),
+        ("destination", destination.as_str()),
+    ];
+    agent.settles(
+        "container_net_tcp_retransmits_total",
+        &labels,
+        retransmitted,
+    );
+    // However often a byte was sent again, it counts once.
+    agent.settles(
+        "container_net_tcp_bytes_sent_total",
+        &labels,
+        report.sent_bytes,
+    );
+    agent.settles(
+        "container_net_tcp_bytes_received_total",
+        &labels,
+        report.received_bytes,
+    );
+}
+
+#[test]
+fn none_without_loss() {
+    require_root!();
+    let (agent, unit, netns) = (Agent::start(), Unit::service("lossless"), Netns::linked());
+    let server = Server::start(Agent::here(), &format!("[{}]:8080", netns.outer6()));
+    let to = server.address();
+    let words = format!("connect --to {to} --count 10 --upload 200000");
+    let report = run_load(Place::in_unit(&unit).and_netns(&netns), &words);
+    assert_eq!(netns.snmp("Tcp", "RetransSegs"), 0);
+    let expected = Expected {
+        connects: 10,
+        sent_bytes: report.sent_bytes,
+        ..Expected::default()
+    };
+    expected.settles(&agent, unit.path(), &to.to_string());
+    agent.settles(
+        "container_net_tcp_retransmits_total",
+        &[("container_id", unit.path())],
+        0,
+    );
+}

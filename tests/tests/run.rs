@@ -1,0 +1,187 @@
+//! `make run`: it comes up, shows its table, survives the death of either process, and leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nodescope_tests::*;
+
+/// The script with directories and a port of its own.
+struct Run {
+    process: Process,
+    listen: String,
+    directory: tempfile::TempDir,
+}
+
+impl Run {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), reachable).expect("our own directory");
+        std::fs::create_dir(directory.path().join("tmp")).expect("our own directory");
+        let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path().join("tmp"), reachable)
+            .expect("our own directory");
+        let listen = format!("127.0.0.1:{}", free_port());
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut build = Command::new("cargo");
+        build.args([
+            "build",
+            "--quiet",
+            "-p",
+            "nodescope-sensor",
+            "-p",
+            "nodescope-aggregator",
+        ]);
+        run(build.current_dir(&source));
+        let mut command = Command::new(source.join("scripts/run.sh"));
+        command.args(["--no-build", "--profile", "debug", "--listen", &listen]);
+        command.arg("--run-dir").arg(directory.path().join("run"));
+        command.env("TMPDIR", directory.path().join("tmp"));
+        let log = directory.path().join("log");
+        Self {
+            process: Process::start("run.sh", &mut command, &log),
+            listen,
+            directory,
+        }
+    }
+
+    fn wait_running(&mut self) {
+        eventually("the script says that it runs", || {
+            assert!(self.process.is_alive(), "{}", self.log());
+            self.log().contains("Ctrl-C ends it").then_some(())
+        });
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Pids of the programs it started, by the path of their copies.
+    fn pids(&self, program: &str) -> Vec<i32> {
+        let temporary = self.directory.path().join("tmp");
+        let is_ours = |pid: &i32| {
+            let exe = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            exe.starts_with(&temporary) && exe.ends_with(program)
+        };
+        let entries = std::fs::read_dir("/proc")
+            .expect("/proc is mounted")
+            .flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(is_ours).collect()
+    }
+
+    fn status(&self, path: &str) -> Option<u16> {
+        let address = self.listen.parse().expect("an address");
+        http_get(address, path, &[])
+            .ok()
+            .map(|response| response.status)
+    }
+}
+
+fn children_of(directory: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
+}
+
+#[test]
+fn comes_up_survives_and_goes() {
+    require_root!();
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    let mounts_before = mounts();
+    let mut run = Run::start();
+    run.wait_running();
+    for heading in ["HOOK", "SERVICE OR CONTAINER", "FROM", "/metrics"] {
+        assert!(
+            run.log().contains(heading),
+            "no {heading} in\n{}",
+            run.log()
+        );
+    }
+    for program in ["nodescope-sensor", "nodescope-aggregator"] {
+        let [old] = run.pids(program)[..] else {
+            panic!("{program}: {:?}", run.pids(program))
+        };
+        let killed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(old), Signal::SIGKILL);
+        killed.expect("it runs");
+        eventually("it is started again", || {
+            run.pids(program)
+                .iter()
+                .any(|pid| *pid != old)
+                .then_some(())
+        });
+        eventually("all is well again", || {
+            (run.status("/readyz") == Some(200)).then_some(())
+        });
+    }
+    run.process.signal(Signal::SIGINT);
+    let status = run.process.wait(Duration::from_secs(20)).expect("it ends");
+    assert_eq!(status.code(), Some(130), "{}", run.log());
+    assert_eq!(
+        run.pids("nodescope-sensor").len() + run.pids("nodescope-aggregator").len(),
+        0
+    );
+    assert_eq!(
+        children_of(&run.directory.path().join("tmp")),
+        Vec::<PathBuf>::new()
+    );
+    assert!(!run.directory.path().join("run").exists());
+    let is_new = |line: &&str| !mounts_before.contains(*line) && line.contains("nodescope");
+    assert_eq!(
+        mounts().lines().filter(is_new).collect::<Vec<_>>(),
+        Vec::<&str>::new()
+    );
+}
+
+#[test]
+fn a_taken_port_ends_it_with_its_reason() {
+    require_root!();
+    let mut run = Run::start();
+    run.wait_running();
+    let mut second = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/run.sh"));
+    second.args(["--no-build", "--profile", "debug", "--listen", &run.listen]);
+    second
+        .arg("--run-dir")
+        .arg(run.directory.path().join("run2"));
+    let output = try_run(&mut second);
+    assert_eq!(
+        output.status.code(),
+        Some(73),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(!run.directory.path().join("run2").exists());
+    assert!(run.process.is_alive());
+}
+
+#[test]
+fn without_root_it_says_so() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/run.sh");
+    let mut command = Command::new("bash");
+    if nix::unistd::geteuid().is_root() {
+        command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            UNPRIVILEGED_USER,
+            "--regid",
+            "nogroup",
+            "--clear-groups",
+            "bash",
+        ]);
+    }
+    // Through standard input's name, since the user may not reach the source tree.
+    let text = std::fs::read_to_string(script)
+        .expect("our own script")
+        .replace("cd \"$(dirname \"$0\")/..\"", "");
+    let output = try_run(command.arg("-c").arg(text));
+    assert_eq!(output.status.code(), Some(77));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("needs root"),
+        "{output:?}"
+    );
+}
