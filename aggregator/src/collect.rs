@@ -194,9 +194,9 @@ pub struct ResourceJob {
     /// Its index in the model.
     pub container: usize,
     /// Path in the v2 tree.
-    pub v2: Option<String>,
+    pub v2: Option<Vec<u8>>,
     /// Path in the v1 hierarchy that the sensor watches.
-    pub v1: Option<String>,
+    pub v1: Option<Vec<u8>>,
 }
 
 fn read_all(host: &HostRoot, jobs: Vec<ResourceJob>) -> Result<Vec<(usize, Resources)>, String> {
@@ -204,18 +204,21 @@ fn read_all(host: &HostRoot, jobs: Vec<ResourceJob>) -> Result<Vec<(usize, Resou
     let read = |job: ResourceJob| {
         (
             job.container,
-            crate::cgroupfs::read_resources(&mounts, job.v2.as_deref(), job.v1.as_deref()),
+            mounts.read_resources(job.v2.as_deref(), job.v1.as_deref()),
         )
     };
     Ok(jobs.into_iter().map(read).collect())
 }
 
-fn identify(host: &HostRoot, pods: Vec<(CgroupKey, String)>) -> Vec<(CgroupKey, Class)> {
+fn identify(host: &HostRoot, pods: Vec<(CgroupKey, Vec<u8>)>) -> Vec<(CgroupKey, Class)> {
     let Ok(mounts) = CgroupMounts::discover(host) else {
         return Vec::new();
     };
-    let class_of = |(key, path): (CgroupKey, String)| {
-        let pid = mounts.pids(key.hierarchy == 0, &path).into_iter().next()?;
+    let class_of = |(key, path): (CgroupKey, Vec<u8>)| {
+        let pid = mounts
+            .processes(key.hierarchy == 0, &path)
+            .into_iter()
+            .next()?;
         let cmdline = host.proc(&format!("{pid}/cmdline")).bytes().ok()?;
         match Class::Pod.with_cmdline(&cmdline) {
             Class::Pod => None,

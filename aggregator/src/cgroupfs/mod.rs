@@ -80,6 +80,24 @@ impl CgroupMounts {
         }
         resources
     }
+
+    /// Processes that are directly in a cgroup of the v2 tree or else of a v1 hierarchy. It blocks.
+    pub fn processes(&self, of_v2: bool, path: &[u8]) -> Vec<u32> {
+        let mounts = if of_v2 {
+            [&self.v2, &None]
+        } else {
+            [&self.memory, &self.cpu]
+        };
+        let mut directories = mounts
+            .into_iter()
+            .filter_map(|mount| directory(mount.as_deref(), Some(path)));
+        let procs = directories.find_map(|directory| text(&directory, "cgroup.procs"));
+        procs
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .collect()
+    }
 }
 
 /// The directory of a cgroup, if it exists and may be charged.

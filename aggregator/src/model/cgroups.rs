@@ -111,12 +111,12 @@ impl Cgroups {
     }
 
     /// Cgroups of pods, with processes but outside the pod's containers.
-    pub fn live_pods(&self) -> Vec<(CgroupKey, String)> {
+    pub fn live_pods(&self) -> Vec<(CgroupKey, Vec<u8>)> {
         let pods = self
             .by_key
             .iter()
             .filter(|(_, state)| state.class == Class::Pod && state.processes.live > 0);
-        pods.filter_map(|(key, state)| Some((*key, String::from_utf8(state.path.to_vec()).ok()?)))
+        pods.map(|(key, state)| (*key, state.path.to_vec()))
             .collect()
     }
 

@@ -230,12 +230,12 @@ impl Containers {
         &self,
         container: &Container,
         cgroups: &Cgroups,
-    ) -> (Option<String>, Option<String>) {
+    ) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
         let outermost = |v2: bool| {
             self.members(container, cgroups)
                 .filter(|(key, state)| (key.hierarchy == 0) == v2 && state.exists())
                 .min_by_key(|(_, state)| state.depth())
-                .and_then(|(_, state)| String::from_utf8(state.path.to_vec()).ok())
+                .map(|(_, state)| state.path.to_vec())
         };
         (outermost(true), outermost(false))
     }

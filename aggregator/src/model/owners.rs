@@ -197,7 +197,7 @@ impl Model {
     }
 
     /// Cgroups of pods that are in none of their containers, with processes: they may be gVisor's.
-    pub fn pods_to_identify(&self) -> Vec<(CgroupKey, String)> {
+    pub fn pods_to_identify(&self) -> Vec<(CgroupKey, Vec<u8>)> {
         self.cgroups.live_pods()
     }
 

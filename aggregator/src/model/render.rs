@@ -171,7 +171,9 @@ fn render_pressure(page: &mut Exposition<'_>, shown: &[&Container]) {
                 continue;
             };
             page.sample_with(&container.labels, &kinds.some, pressure.some_seconds);
-            page.sample_with(&container.labels, &kinds.full, pressure.full_seconds);
+            if let Some(full) = pressure.full_seconds {
+                page.sample_with(&container.labels, &kinds.full, full);
+            }
         }
     }
 }
