@@ -37,11 +37,17 @@ lint|shellcheck|shellcheck
 TABLE
 }
 
-# Debian's llvm package links its tools only below /usr/lib/llvm-N/bin on some releases.
+# The build also takes LLVM's tools under their names with a release number.
 has() {
+    local release
     case $1 in
         /*) [ -e "$1" ] ;;
-        llvm-strip) command -v llvm-strip >/dev/null || compgen -G '/usr/lib/llvm-*/bin/llvm-strip' >/dev/null ;;
+        clang | llvm-strip)
+            for release in '' -{14..21}; do
+                ! command -v "$1$release" >/dev/null || return 0
+            done
+            return 1
+            ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

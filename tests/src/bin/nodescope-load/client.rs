@@ -91,6 +91,23 @@ fn exchange(
     Ok(())
 }
 
+/// Mean time of a small request and its answer on one connection, in nanoseconds.
+pub(crate) fn round_trips(args: &Args) -> Result<(), String> {
+    let plan = Plan::from_args(args)?;
+    let rounds: u32 = args.need("rounds")?;
+    let mut report = Report::default();
+    let mut stream = plan.open().map_err(|error| error.to_string())?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| error.to_string())?;
+    let begin = Instant::now();
+    for _ in 0..rounds {
+        exchange(&mut stream, 0, 16, &mut report).map_err(|error| error.to_string())?;
+    }
+    let mean_ns = begin.elapsed().as_secs_f64() * 1e9 / f64::from(rounds.max(1));
+    say(format_args!("{{\"round_trip_ns\":{mean_ns:.1}}}"))
+}
+
 /// Opens connections, then obeys its standard input until it ends: `exchange UPLOAD DOWNLOAD` on each of them, `close N`.
 pub(crate) fn hold(args: &Args) -> Result<(), String> {
     let plan = Plan::from_args(args)?;

@@ -22,6 +22,7 @@ const USAGE: &str = "usage: nodescope-load COMMAND [OPTION VALUE]...
   activate --listen ADDR:PORT [--join CGROUP_DIR]...          make a listening socket, let a child in CGROUP_DIR serve it
   connect  --to ADDR:PORT --count N [--parallel P] [--upload BYTES] [--download BYTES] [--timeout-ms MS]
   hold     --to ADDR:PORT --count N                           then by line: 'exchange UPLOAD DOWNLOAD', 'close N'
+  round-trips --to ADDR:PORT --rounds N                       mean time of a small request and its answer
   storm    --to ADDR:PORT --count N [--parallel P]            N processes, each connects once and exits
   rate     --to ADDR:PORT... --per-second N --seconds S       paced connect and close
   files    --directory DIR --rounds N                         time of open, read, write, pipe in ns
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         "listen" => server::listen_only(&args),
         "connect" => client::connect(&args),
         "hold" => client::hold(&args),
+        "round-trips" => client::round_trips(&args),
         "storm" => storm::storm(&args),
         "rate" => storm::rate(&args),
         "files" => files::time_calls(&args),

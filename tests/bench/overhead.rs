@@ -1,0 +1,200 @@
+//! What nodescope costs a node, each figure beside a baseline of the same run:
+//!
+//! - calls that have nothing to do with the network (open, read, write, pipe), without and with the sensor;
+//! - a small request and its answer over loopback, without and with;
+//! - 20,000 connects and closes a second over loopback: the rate reached, and CPU time of both processes;
+//! - resident memory of both processes when idle.
+//!
+//! Run it with `make bench` (root). Rounds without and with the sensor alternate, and medians are shown, because a
+//! figure of a shared machine drifts by more than what is measured here.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nodescope_tests::*;
+use serde_json::Value;
+
+const ROUNDS: usize = 7;
+const CALLS: u32 = 200_000;
+const ROUND_TRIPS: u32 = 20_000;
+const CONNECTS_PER_SECOND: u64 = 20_000;
+const RATE_SECONDS: u64 = 10;
+const IDLE: Duration = Duration::from_secs(10);
+
+fn main() {
+    // `cargo test --benches` would run it as a test.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("overhead: needs root, not measured");
+        return;
+    }
+    compare_calls();
+    measure_connects();
+    measure_idle();
+}
+
+/// Medians without and with a running agent, for every named time.
+fn compare_calls() {
+    let server = Server::start(Agent::here(), &format!("127.0.0.1:{}", free_port()));
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let measure = || {
+        let files = format!(
+            "files --rounds {CALLS} --directory {}",
+            directory.path().display()
+        );
+        let mut times = load_json(&files);
+        times.extend(load_json(&format!(
+            "round-trips --rounds {ROUND_TRIPS} --to {}",
+            server.address()
+        )));
+        times
+    };
+    measure();
+    let mut times: [Vec<Vec<(String, f64)>>; 2] = Default::default();
+    for _ in 0..ROUNDS {
+        times[0].push(measure());
+        let agent = Agent::start();
+        times[1].push(measure());
+        drop(agent);
+    }
+    println!(
+        "\n{:<14} {:>12} {:>12} {:>12}",
+        "call", "without", "with", "added"
+    );
+    let names: Vec<String> = times[0][0].iter().map(|(name, _)| name.clone()).collect();
+    for (index, name) in names.iter().enumerate() {
+        let [without, with] =
+            [0, 1].map(|side| median(times[side].iter().map(|round| round[index].1).collect()));
+        println!(
+            "{name:<14} {without:>9.1} ns {with:>9.1} ns {:>9.1} ns",
+            with - without
+        );
+    }
+}
+
+fn measure_connects() {
+    println!(
+        "\n{:<10} {:>12} {:>12} {:>14} {:>14} {:>10}",
+        "", "connects/s", "client", "sensor", "aggregator", "counted"
+    );
+    connect_at_rate(None);
+    let agent = Agent::start_with(AgentOptions {
+        // As it is shipped, not as the tests run it.
+        sensor: vec!["--poll-interval-ms".to_owned(), "1000".to_owned()],
+        ..AgentOptions::default()
+    });
+    connect_at_rate(Some(&agent));
+}
+
+fn connect_at_rate(agent: Option<&Agent>) {
+    let unit = Unit::service("rate");
+    let port = free_port();
+    let words = format!("serve --accept-only yes --listen 0.0.0.0:{port}");
+    let _server = Server::start_with(Agent::here(), &words);
+    let targets: String = (1..=20)
+        .map(|host| format!(" --to 127.0.0.{host}:{port}"))
+        .collect();
+    let words =
+        format!("rate --per-second {CONNECTS_PER_SECOND} --seconds {RATE_SECONDS}{targets}");
+    let cpu = || agent.map_or([0.0; 2], |agent| agent.pids().map(cpu_seconds));
+    let (begin, before, children) = (Instant::now(), cpu(), children_cpu_seconds());
+    let report = run_load(Place::in_unit(&unit), &words);
+    let (seconds, after) = (begin.elapsed().as_secs_f64(), cpu());
+    let client = (children_cpu_seconds() - children) / seconds * 100.0;
+    let [sensor, aggregator] = [0, 1].map(|side| (after[side] - before[side]) / seconds * 100.0);
+    let counted = agent.map_or("-".to_owned(), |agent| {
+        let labels = [("container_id", unit.path())];
+        agent.settles(
+            "container_net_tcp_successful_connects_total",
+            &labels,
+            report.established,
+        );
+        "exact".to_owned()
+    });
+    let rate = report.established as f64 / (report.elapsed_ms as f64 / 1000.0);
+    let name = if agent.is_some() { "with" } else { "without" };
+    println!(
+        "{name:<10} {rate:>12.0} {client:>10.1} % {sensor:>12.2} % {aggregator:>12.2} % {counted:>10}"
+    );
+}
+
+fn measure_idle() {
+    let agent = Agent::start_with(AgentOptions {
+        sensor: vec!["--poll-interval-ms".to_owned(), "1000".to_owned()],
+        ..AgentOptions::default()
+    });
+    let before = agent.pids().map(cpu_seconds);
+    std::thread::sleep(IDLE);
+    println!(
+        "\n{:<12} {:>16} {:>16} {:>10}",
+        "idle", "resident memory", "peak", "CPU"
+    );
+    for (index, name) in ["sensor", "aggregator"].into_iter().enumerate() {
+        let pid = agent.pids()[index];
+        let cpu = (cpu_seconds(pid) - before[index]) / IDLE.as_secs_f64() * 100.0;
+        let [resident, peak] =
+            ["VmRSS", "VmHWM"].map(|field| status_bytes(pid, field) / f64::from(1 << 20));
+        println!("{name:<12} {resident:>12.1} MiB {peak:>12.1} MiB {cpu:>8.2} %");
+    }
+}
+
+fn load_json(words: &str) -> Vec<(String, f64)> {
+    let text = run_output(
+        Agent::here()
+            .command(load_program())
+            .args(words.split_whitespace()),
+    );
+    let value: Value = serde_json::from_str(&text).expect("the load generator prints JSON");
+    let object = value.as_object().expect("an object");
+    object
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_f64().expect("a number")))
+        .collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// User and system time of a process.
+fn cpu_seconds(pid: u32) -> f64 {
+    stat_ticks(pid, 11) + stat_ticks(pid, 12)
+}
+
+/// The same of this process's ended children.
+fn children_cpu_seconds() -> f64 {
+    let own = std::process::id();
+    stat_ticks(own, 13) + stat_ticks(own, 14)
+}
+
+/// A field of `/proc/PID/stat` after the name, in seconds.
+fn stat_ticks(pid: u32, index: usize) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    let (_, fields) = text.rsplit_once(") ").expect("a name in parentheses");
+    let ticks: f64 = fields
+        .split(' ')
+        .nth(index)
+        .and_then(|field| field.parse().ok())
+        .expect("a number");
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+        .ok()
+        .flatten()
+        .expect("the tick rate");
+    ticks / per_second as f64
+}
+
+fn status_bytes(pid: u32, field: &str) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .expect("the field");
+    line.split_whitespace()
+        .next()
+        .and_then(|number| number.parse::<f64>().ok())
+        .expect("a number")
+        * 1024.0
+}
