@@ -1,0 +1,139 @@
+//! Where metadata comes from: runtime files through the sensor, then the optional sockets.
+
+use std::sync::Arc;
+
+use super::super::class::ContainerRef;
+use super::super::cri::Cri;
+use super::super::docker_api::DockerApi;
+use super::super::metadata::Metadata;
+use super::super::opener::{FileOpener, OwnedOpenFile};
+use super::super::runtimes::{self, Places, containerd, crio, docker};
+use super::docker_roots::DockerRoots;
+use super::reader::Reader;
+use super::{RetryReason, Runtime, Settings};
+
+/// Metadata and the runtime it is of.
+pub(super) struct Found {
+    pub(super) runtime: &'static dyn Runtime,
+    pub(super) metadata: Metadata,
+}
+
+/// All sources.
+pub(super) struct Sources {
+    reader: Reader,
+    docker_roots: DockerRoots,
+    containerd_namespaces: Vec<String>,
+    docker_api: Option<DockerApi>,
+    cri: Option<Cri>,
+}
+
+impl Sources {
+    pub(super) fn new(opener: Arc<dyn FileOpener>, settings: &Settings) -> Self {
+        let deadline = settings.api_deadline;
+        Self {
+            reader: Reader::new(opener, settings.file_deadline),
+            docker_roots: DockerRoots::new(settings),
+            containerd_namespaces: settings.containerd_namespaces.clone(),
+            docker_api: settings
+                .docker_socket
+                .clone()
+                .map(|socket| DockerApi::new(socket, deadline)),
+            cri: settings
+                .cri_socket
+                .clone()
+                .map(|socket| Cri::new(socket, deadline)),
+        }
+    }
+
+    /// The first source that knows the container, or the most telling of the failures.
+    pub(super) async fn find(&self, container: &ContainerRef) -> Result<Found, RetryReason> {
+        let failure = match self.in_files(container).await {
+            Ok(found) => return Ok(found),
+            Err(failure) => failure,
+        };
+        if let Some(found) = self.ask_docker(container).await {
+            return Ok(found);
+        }
+        if let Some(found) = self.ask_cri(container).await {
+            return Ok(found);
+        }
+        let known = runtimes::candidates(container).filter(|_| container.runtime.is_some());
+        let mut nameable = known.filter(|runtime| !runtime.needs_file());
+        nameable
+            .next()
+            .map(|runtime| Found {
+                runtime,
+                metadata: Metadata::default(),
+            })
+            .ok_or(failure)
+    }
+
+    async fn in_files(&self, container: &ContainerRef) -> Result<Found, RetryReason> {
+        let places = self.places(container).await;
+        let mut failure = RetryReason::NotFound;
+        for runtime in runtimes::candidates(container) {
+            for file in runtime.files(container, &places) {
+                match self.metadata(runtime, container, file).await {
+                    Ok(metadata) => return Ok(Found { runtime, metadata }),
+                    Err(reason) if reason.is_about_sensor() => return Err(reason),
+                    Err(RetryReason::NotFound) => {}
+                    Err(reason) => failure = reason,
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn metadata(
+        &self,
+        runtime: &dyn Runtime,
+        container: &ContainerRef,
+        file: OwnedOpenFile,
+    ) -> Result<Metadata, RetryReason> {
+        let content = self.reader.read(file).await?;
+        runtime.parse(container, &content).map_err(|error| {
+            tracing::debug!(runtime = runtime.name(), %error, "A container's file cannot be used");
+            RetryReason::Malformed
+        })
+    }
+
+    async fn places(&self, container: &ContainerRef) -> Places {
+        let may_be_docker = container.runtime.is_none_or(|name| name == docker::NAME);
+        let docker_roots = match may_be_docker {
+            true => self.docker_roots.of(container.uid, &self.reader).await,
+            false => Vec::new(),
+        };
+        Places {
+            docker_roots,
+            containerd_namespaces: self.containerd_namespaces.clone(),
+        }
+    }
+
+    async fn ask_docker(&self, container: &ContainerRef) -> Option<Found> {
+        let is_docker =
+            container.uid == 0 && container.runtime.is_none_or(|name| name == docker::NAME);
+        let api = self.docker_api.as_ref().filter(|_| is_docker)?;
+        let answer = api.inspect(&container.id).await;
+        let metadata = answer
+            .inspect_err(|error| tracing::debug!(%error, "Docker's API gives no answer"))
+            .ok()?;
+        Some(Found {
+            runtime: &docker::Docker,
+            metadata,
+        })
+    }
+
+    async fn ask_cri(&self, container: &ContainerRef) -> Option<Found> {
+        let is_cri =
+            container.in_pod || matches!(container.runtime, Some(containerd::NAME | crio::NAME));
+        let cri = self.cri.as_ref().filter(|_| is_cri && container.uid == 0)?;
+        let answer = cri.status(&container.id).await;
+        let metadata = answer
+            .inspect_err(|error| tracing::debug!(%error, "CRI gives no answer"))
+            .ok()?;
+        let not_docker =
+            runtimes::candidates(container).find(|runtime| runtime.name() != docker::NAME);
+        let runtime = not_docker.or_else(|| runtimes::candidates(container).next())?;
+        Some(Found { runtime, metadata })
+    }
+}
