@@ -1,0 +1,189 @@
+//! Time to write `/metrics` of 1,000 containers with 100 series each: `cargo bench -p nodescope-aggregator --bench exposition`.
+//!
+//! Beside it, in the same run: `prometheus-client` writing as many series with the same labels, and gzip at level 1.
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use nodescope_aggregator::metrics::catalogue::{all, container};
+use nodescope_aggregator::metrics::{Descriptor, Exposition, Format, Scope, SeriesLabels};
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+const CONTAINERS: u64 = 1_000;
+const DESTINATIONS: u64 = 13;
+const ROUNDS: usize = 30;
+
+struct Container {
+    labels: SeriesLabels,
+    destinations: Vec<SeriesLabels>,
+}
+
+fn container_labels(number: u64) -> [(&'static str, String); 4] {
+    [
+        ("machine_id", "3d1219c7c4c5404aaa1f6d2a48adfda4".into()),
+        ("system_uuid", "3d1219c7-c4c5-404a-aa1f-6d2a48adfda4".into()),
+        (
+            "container_id",
+            format!(
+                "/k8s/namespace-{}/deployment-6b7f9c6d5-{number:05}/main",
+                number % 40
+            ),
+        ),
+        (
+            "app_id",
+            format!("/k8s/namespace-{}/deployment", number % 40),
+        ),
+    ]
+}
+
+fn destination_labels(number: u64) -> [(&'static str, String); 2] {
+    let address = |net: u64| {
+        format!(
+            "10.{net}.{}.{}:{}",
+            number / 250 % 250,
+            number % 250,
+            8000 + number % 100
+        )
+    };
+    [
+        ("destination", address(96)),
+        ("actual_destination", address(1)),
+    ]
+}
+
+fn block<const N: usize>(labels: &[(&'static str, String); N]) -> SeriesLabels {
+    SeriesLabels::new(
+        &labels
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str())),
+    )
+}
+
+fn containers() -> Vec<Container> {
+    (0..CONTAINERS)
+        .map(|number| Container {
+            labels: block(&container_labels(number)),
+            destinations: (0..DESTINATIONS)
+                .map(|to| block(&destination_labels(number * 7 + to)))
+                .collect(),
+        })
+        .collect()
+}
+
+/// Families without labels of their own, and those with both destination labels.
+fn families() -> (Vec<&'static Descriptor>, Vec<&'static Descriptor>) {
+    let with = |labels: &'static [&'static str]| {
+        all()
+            .filter(move |family| family.scope == Scope::Container && family.labels == labels)
+            .collect()
+    };
+    (with(&[]), with(container::BYTES_SENT.labels))
+}
+
+fn write(containers: &[Container], format: Format, out: &mut Vec<u8>) -> u64 {
+    let (plain, by_destination) = families();
+    let mut page = Exposition::new(format, out);
+    for family in plain {
+        page.family(family);
+        for (number, container) in containers.iter().enumerate() {
+            page.sample(&container.labels, number as f64 * 1.25 + 0.001);
+        }
+    }
+    for family in by_destination {
+        page.family(family);
+        for (number, container) in containers.iter().enumerate() {
+            for (to, destination) in container.destinations.iter().enumerate() {
+                page.sample_with(
+                    &container.labels,
+                    destination,
+                    (number * to * 1_000_003) as u64,
+                );
+            }
+        }
+    }
+    let mut families = 0;
+    let summary = page.finish();
+    summary
+        .series
+        .iter()
+        .for_each(|(_, series)| families += series);
+    families
+}
+
+/// The same number of series in `prometheus-client`.
+fn baseline() -> Registry {
+    let mut registry = Registry::default();
+    let (plain, by_destination) = families();
+    for descriptor in plain.iter().chain(&by_destination) {
+        let family = Family::<Vec<(&'static str, String)>, Gauge>::default();
+        registry.register(descriptor.name, descriptor.help, family.clone());
+        let destinations = if descriptor.labels.is_empty() {
+            1
+        } else {
+            DESTINATIONS
+        };
+        for number in 0..CONTAINERS {
+            for to in 0..destinations {
+                let mut labels = container_labels(number).to_vec();
+                if destinations > 1 {
+                    labels.extend(destination_labels(number * 7 + to));
+                }
+                family
+                    .get_or_create(&labels)
+                    .set((number * to * 1_000_003) as i64);
+            }
+        }
+    }
+    registry
+}
+
+/// Runs `work` often and prints how long it took and how many bytes it made.
+fn measure(name: &str, mut work: impl FnMut() -> usize) {
+    let mut times: Vec<Duration> = Vec::with_capacity(ROUNDS);
+    let mut bytes = 0;
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        bytes = work();
+        times.push(started.elapsed());
+    }
+    times.sort_unstable();
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    println!(
+        "{name:<34} median {:>7.1} ms   worst {:>7.1} ms   {bytes:>9} bytes",
+        milliseconds(times[ROUNDS / 2]),
+        milliseconds(times[ROUNDS - 1]),
+    );
+}
+
+fn main() {
+    let containers = containers();
+    let mut page = Vec::new();
+    println!(
+        "{} series of {CONTAINERS} containers, {ROUNDS} rounds",
+        write(&containers, Format::Text, &mut page)
+    );
+    for format in [Format::Text, Format::OpenMetrics] {
+        measure(&format!("nodescope {format:?}"), || {
+            let mut out = Vec::new();
+            write(&containers, format, &mut out);
+            out.len()
+        });
+    }
+    let registry = baseline();
+    measure("prometheus-client OpenMetrics", || {
+        let mut out = String::new();
+        text::encode(&mut out, &registry).map_or(0, |()| out.len())
+    });
+    measure("gzip level 1 of the text page", || {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(1));
+        encoder
+            .write_all(&page)
+            .and_then(|()| encoder.finish())
+            .map_or(0, |out| out.len())
+    });
+}

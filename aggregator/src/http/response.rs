@@ -1,0 +1,158 @@
+//! Paths and their answers.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Pages, accept};
+use crate::metrics::Format;
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+const LANDING_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><title>nodescope</title></head><body><h1>nodescope</h1>\n<ul>\n\
+    <li><a href=\"/metrics\">/metrics</a>: what Prometheus reads</li>\n\
+    <li><a href=\"/healthz\">/healthz</a>: 200 while the process works</li>\n\
+    <li><a href=\"/readyz\">/readyz</a>: 200 when the metrics are complete, else 503 and why not</li>\n\
+    </ul></body></html>\n";
+
+/// Memory is what matters: a page of a large node has 20 MB, and the fastest level shrinks it to a thirtieth.
+const GZIP_LEVEL: u32 = 1;
+
+/// Answers requests; shared by all connections.
+#[derive(Clone)]
+pub(super) struct Router {
+    pages: Arc<dyn Pages>,
+    in_memory: Arc<Semaphore>,
+    wait: Duration,
+}
+
+/// A page and the right to have it in memory; both end when the last byte was written.
+struct HeldPage {
+    page: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for HeldPage {
+    fn as_ref(&self) -> &[u8] {
+        &self.page
+    }
+}
+
+impl Router {
+    /// At most `pages_in_memory` at once; who waits longer than `wait` for one of them is told to come again.
+    pub(super) fn new(pages: Arc<dyn Pages>, pages_in_memory: usize, wait: Duration) -> Self {
+        Self {
+            pages,
+            in_memory: Arc::new(Semaphore::new(pages_in_memory)),
+            wait,
+        }
+    }
+
+    /// The body of the request is never read.
+    pub(super) async fn answer(self, request: Request<Incoming>) -> Answer {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            return with(answer, ALLOW, "GET, HEAD");
+        }
+        match request.uri().path() {
+            "/metrics" => {
+                self.metrics(
+                    accept::format(request.headers()),
+                    accept::gzip(request.headers()),
+                )
+                .await
+            }
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => match self.pages.ready() {
+                Ok(()) => text(StatusCode::OK, "ready\n"),
+                Err(reasons) => text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    format!("not ready\n{reasons}\n"),
+                ),
+            },
+            "/" => with(
+                text(StatusCode::OK, LANDING_PAGE),
+                CONTENT_TYPE,
+                "text/html; charset=utf-8",
+            ),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there is /metrics, /healthz and /readyz\n",
+            ),
+        }
+    }
+
+    async fn metrics(self, format: Format, gzip: bool) -> Answer {
+        let permit = tokio::time::timeout(self.wait, self.in_memory.acquire_owned()).await;
+        let Ok(Ok(permit)) = permit else {
+            let answer = text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many slow readers of /metrics\n",
+            );
+            return with(answer, RETRY_AFTER, "5");
+        };
+        let pages = self.pages;
+        let written = tokio::task::spawn_blocking(move || {
+            let plain = pages.metrics(format);
+            let page = if gzip { compress(&plain)? } else { plain };
+            Ok::<_, io::Error>(Bytes::from_owner(HeldPage {
+                page,
+                _permit: permit,
+            }))
+        });
+        let Ok(Ok(page)) = written.await else {
+            return text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the page could not be written\n",
+            );
+        };
+        let answer = with(
+            Response::new(Full::new(page)),
+            CONTENT_TYPE,
+            format.content_type(),
+        );
+        let answer = with(answer, VARY, "Accept, Accept-Encoding");
+        if gzip {
+            with(answer, CONTENT_ENCODING, "gzip")
+        } else {
+            answer
+        }
+    }
+}
+
+fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(
+        Vec::with_capacity(plain.len() / 16),
+        Compression::new(GZIP_LEVEL),
+    );
+    encoder.write_all(plain)?;
+    encoder.finish()
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    let mut answer = with(
+        Response::new(Full::new(body.into())),
+        CONTENT_TYPE,
+        "text/plain; charset=utf-8",
+    );
+    *answer.status_mut() = status;
+    answer
+}
+
+fn with(mut answer: Answer, name: HeaderName, value: &'static str) -> Answer {
+    answer
+        .headers_mut()
+        .insert(name, HeaderValue::from_static(value));
+    answer
+}
