@@ -133,7 +133,9 @@ fn packets(round: u64) -> Vec<Vec<u8>> {
             ..Default::default()
         }));
     }
-    records.extend(flows(round));
+    for flow in flows(round) {
+        records.push(flow);
+    }
     records.push(Record::SnapshotEnd);
     encode(&records)
 }

@@ -84,7 +84,7 @@ impl Collect {
                 let found = collectors.collect(&facts);
                 (collectors, found)
             });
-            let (returned, (readings, failures)) = ran.await.unwrap_or_else(|panic| resume(panic));
+            let (returned, (readings, failures)) = ran.await.unwrap_or_else(resume);
             collectors = returned;
             for failure in failures {
                 self.metrics.add_collector_error(failure.collector);
@@ -104,7 +104,7 @@ impl Collect {
             let jobs = lock(&self.model).cgroups_to_read();
             let host = self.host.clone();
             let read = tokio::task::spawn_blocking(move || read_all(&host, jobs));
-            match read.await.unwrap_or_else(|panic| resume(panic)) {
+            match read.await.unwrap_or_else(resume) {
                 Ok(resources) => lock(&self.model).set_resources(resources),
                 Err(error) => {
                     self.metrics.add_collector_error("cgroupfs");
@@ -124,7 +124,7 @@ impl Collect {
         }
         let host = self.host.clone();
         let read = tokio::task::spawn_blocking(move || identify(&host, pods));
-        for (key, class) in read.await.unwrap_or_else(|panic| resume(panic)) {
+        for (key, class) in read.await.unwrap_or_else(resume) {
             lock(&self.model).reclassify(key, class);
         }
     }
@@ -138,7 +138,7 @@ impl Collect {
                     .filter_map(|job| Some((job.netns, addresses(&host, job)?)))
                     .collect()
             });
-            let found: HashMap<u32, Vec<IpAddr>> = read.await.unwrap_or_else(|panic| resume(panic));
+            let found: HashMap<u32, Vec<IpAddr>> = read.await.unwrap_or_else(resume);
             lock(&self.model).set_namespace_addresses(found);
             tokio::time::sleep(NAMESPACE_INTERVAL).await;
         }
@@ -157,7 +157,7 @@ impl Collect {
                     let read = tokio::task::spawn_blocking(|| {
                         read_capped(file, longest(FileKind::SystemUuid))
                     });
-                    match read.await.unwrap_or_else(|panic| resume(panic)) {
+                    match read.await.unwrap_or_else(resume) {
                         Ok(bytes) => self.set_system_uuid(String::from_utf8_lossy(&bytes).trim()),
                         Err(error) => warn!(%error, "The system UUID cannot be read."),
                     }

@@ -1,7 +1,31 @@
-//! The aggregator.
+//! The unprivileged half of nodescope: takes the sensor's records, finds out what containers they are about, serves
+//! metrics.
+//!
+//! [`ingest`] reads the socket, [`model`] holds the node, [`containers`] names what runs on it, [`node`], [`cgroupfs`] and
+//! [`collect`] read the host's files, [`metrics`] and [`http`] write and serve pages, [`app`] ties them together.
 #![forbid(unsafe_code)]
 
+pub mod app;
+pub mod args;
+pub mod broker;
+pub mod cgroupfs;
+pub mod collect;
+pub mod config;
+pub mod containers;
 pub mod host;
+pub mod http;
+pub mod ingest;
 pub mod machine_id;
 pub mod metrics;
+pub mod model;
 pub mod node;
+pub mod pages;
+
+/// Version of this release.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+/// Now, on the clock of the sensor's records (`CLOCK_MONOTONIC`).
+pub(crate) fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}

@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 /// Why the socket cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SocketError {
+pub(super) enum SocketError {
     /// Nobody listens there.
     #[error("no sensor listens on {path}: is nodescope-sensor running?")]
     NoSensor {
@@ -44,7 +44,7 @@ pub enum SocketError {
 
 /// What one read gave.
 #[derive(Debug)]
-pub enum Received {
+pub(super) enum Received {
     /// So many bytes of a message, with the descriptor that came beside it.
     Message(usize, Option<OwnedFd>),
     /// A packet longer than a message may be, or with control data that did not fit.
@@ -57,13 +57,13 @@ pub enum Received {
 
 /// A connected socket.
 #[derive(Debug)]
-pub struct SensorSocket {
+pub(super) struct SensorSocket {
     async_fd: AsyncFd<Arc<OwnedFd>>,
 }
 
 impl SensorSocket {
     /// Connects.
-    pub fn connect(path: &Path) -> Result<Self, SocketError> {
+    pub(super) fn connect(path: &Path) -> Result<Self, SocketError> {
         let fail = |errno: Errno| describe(path, errno);
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket =
@@ -82,19 +82,19 @@ impl SensorSocket {
     }
 
     /// For sending.
-    pub fn descriptor(&self) -> Arc<OwnedFd> {
+    pub(super) fn descriptor(&self) -> Arc<OwnedFd> {
         Arc::clone(self.async_fd.get_ref())
     }
 
     /// Waits until there is something to read, then lets `read` take it until it finds nothing more.
-    pub async fn readable(
+    pub(super) async fn readable(
         &self,
     ) -> std::io::Result<tokio::io::unix::AsyncFdReadyGuard<'_, Arc<OwnedFd>>> {
         self.async_fd.readable().await
     }
 
     /// Reads one packet into `buffer`, which should hold [`MAX_MESSAGE_BYTES`].
-    pub fn receive(&self, buffer: &mut [u8]) -> Result<Received, Errno> {
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> Result<Received, Errno> {
         debug_assert!(buffer.len() >= MAX_MESSAGE_BYTES, "a whole message fits");
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
