@@ -17,7 +17,7 @@
 #define FLOWS_MAX 65536
 #define LISTENS_MAX 16384
 #define PROCESSES_MAX 65536
-#define WORKLOADS_MAX 16384
+#define POPULATIONS_MAX 16384
 #define CGROUPS_MAX 16384
 #define EVENTS_BYTES (256 * 1024)
 
@@ -83,7 +83,8 @@ struct listen {
 	__u8 ip[16];
 };
 
-struct workload {
+/* Value of `populations`: the processes of one cgroup, which is the key. */
+struct population {
 	__u64 generation_ns;
 	__s64 live;
 	__u64 started;
@@ -135,7 +136,7 @@ enum loss_stage {
 	LOSS_CONNECTIONS = 1,
 	LOSS_LISTENS = 2,
 	LOSS_PROCESSES = 3,
-	LOSS_WORKLOADS = 4,
+	LOSS_POPULATIONS = 4,
 	LOSS_CGROUPS = 5,
 	LOSS_EVENTS = 6,
 	LOSS_STAGES = 7,
@@ -157,7 +158,7 @@ _Static_assert(sizeof(struct owner) == 48, "owner");
 _Static_assert(sizeof(struct flow_key) == 72, "flow_key");
 _Static_assert(sizeof(struct flow) == 72, "flow");
 _Static_assert(sizeof(struct listen) == 136, "listen");
-_Static_assert(sizeof(struct workload) == 56, "workload");
+_Static_assert(sizeof(struct population) == 56, "population");
 _Static_assert(sizeof(struct process) == 16, "process");
 _Static_assert(sizeof(struct cgroup_key) == 16, "cgroup_key");
 _Static_assert(sizeof(struct cgroup_entry) == 544, "cgroup_entry");

@@ -79,7 +79,7 @@ struct {
 	__type(value, __u32);
 } listen_ports SEC(".maps");
 
-/* The workload each process is counted in, by thread group. Deleted at its exit. Full: LOSS_PROCESSES. */
+/* The cgroups each process is counted in, by thread group. Deleted at its exit. Full: LOSS_PROCESSES. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -88,14 +88,14 @@ struct {
 	__type(value, struct process);
 } processes SEC(".maps");
 
-/* Counters of a workload's processes. The sensor deletes dead ones when it is nearly full. Full: LOSS_WORKLOADS. */
+/* Counters of a cgroup's processes. The sensor deletes dead ones when it is nearly full. Full: LOSS_POPULATIONS. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, WORKLOADS_MAX);
-	__type(key, struct workload_key);
-	__type(value, struct workload);
-} workloads SEC(".maps");
+	__uint(max_entries, POPULATIONS_MAX);
+	__type(key, struct cgroup_key);
+	__type(value, struct population);
+} populations SEC(".maps");
 
 /*
  * Cgroups of the v2 tree and the watched v1 hierarchy, older ones written by the sensor. Removed ones stay until the

@@ -27,12 +27,14 @@ int find_processes(struct bpf_iter__task *ctx)
 /* The TCP socket behind the file of this step, if there is one. */
 static __always_inline struct sock *tcp_of_file(struct bpf_iter__task_file *ctx)
 {
+	/* Read once: the verifier takes a second read for another pointer. */
+	struct file *file = ctx->file;
 	struct socket *socket;
 	struct sock *sk;
 
-	if (!ctx->task || !ctx->file)
+	if (!file)
 		return NULL;
-	socket = bpf_sock_from_file(ctx->file);
+	socket = bpf_sock_from_file(file);
 	if (!socket)
 		return NULL;
 	sk = socket->sk;
@@ -98,6 +100,7 @@ static __always_inline struct listen *find_listen(struct sock *sk, __u64 cookie,
 SEC("iter/task_file")
 int scan_listens(struct bpf_iter__task_file *ctx)
 {
+	struct task_struct *task = ctx->task;
 	struct sock *sk = tcp_of_file(ctx);
 	struct owner owner = {};
 	struct listen *listen;
@@ -105,13 +108,13 @@ int scan_listens(struct bpf_iter__task_file *ctx)
 	__u32 *number;
 	__u64 cookie;
 
-	if (!sk || state_of(sk) != TCP_LISTEN)
+	if (!task || !sk || state_of(sk) != TCP_LISTEN)
 		return 0;
 	number = bpf_map_lookup_elem(&scan, &zero);
 	if (!number)
 		return 0;
-	tgid = BPF_CORE_READ(ctx->task, tgid);
-	fill_owner(&owner, ctx->task);
+	tgid = BPF_CORE_READ(task, tgid);
+	fill_owner(&owner, task);
 	cookie = bpf_get_socket_cookie(sk);
 	listen = find_listen(sk, cookie, &owner, tgid);
 	if (!listen)
@@ -170,15 +173,14 @@ static __always_inline void adopt(struct sock *sk, struct connection *fresh, boo
 SEC("iter/task_file")
 int adopt_connections(struct bpf_iter__task_file *ctx)
 {
+	struct task_struct *task = ctx->task;
 	struct sock *sk = tcp_of_file(ctx);
 	struct connection fresh = {};
-	struct task_struct *task;
 	bool established;
 	__u8 state;
 
-	if (!sk)
+	if (!task || !sk)
 		return 0;
-	task = ctx->task;
 	state = state_of(sk);
 	established = state == TCP_ESTABLISHED;
 	if ((!established && state != TCP_SYN_SENT) || was_accepted(sk))

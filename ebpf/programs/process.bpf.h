@@ -1,51 +1,62 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Processes (thread groups) of each workload, from the sched tracepoints, cgroup_attach_task and oom:mark_victim.
+ * Processes (thread groups) of each cgroup, from the sched tracepoints, cgroup_attach_task and oom:mark_victim.
  *
- * `processes` remembers which workload a process was counted in, so that its end is counted in the same one and two
+ * `processes` remembers which cgroups a process was counted in, so that its end is counted in the same ones and two
  * hooks that see the same beginning count it once. Kernel threads are not counted.
  */
 
-static __always_inline struct workload *workload_of(const struct workload_key *key)
+static __always_inline struct population *population_of(__u32 hierarchy, __u64 cgroup)
 {
-	struct workload *workload = bpf_map_lookup_elem(&workloads, key);
-	struct workload fresh = {};
+	struct cgroup_key key = { .id = cgroup, .hierarchy = hierarchy };
+	struct population *population = bpf_map_lookup_elem(&populations, &key);
+	struct population fresh = {};
 	long err;
 
-	if (workload)
-		return workload;
+	if (population)
+		return population;
 	fresh.generation_ns = bpf_ktime_get_ns();
 	fresh.updated_ns = fresh.generation_ns;
-	err = bpf_map_update_elem(&workloads, key, &fresh, BPF_NOEXIST);
-	workload = bpf_map_lookup_elem(&workloads, key);
-	if (!workload)
-		count_failed_update(LOSS_WORKLOADS, err);
-	return workload;
+	err = bpf_map_update_elem(&populations, &key, &fresh, BPF_NOEXIST);
+	population = bpf_map_lookup_elem(&populations, &key);
+	if (!population)
+		count_failed_update(LOSS_POPULATIONS, err);
+	return population;
 }
 
-static __always_inline void count_begin(const struct workload_key *key)
+static __always_inline void count_begin(__u32 hierarchy, __u64 cgroup)
 {
-	struct workload *workload = workload_of(key);
+	struct population *population = population_of(hierarchy, cgroup);
 
-	if (!workload)
+	if (!population)
 		return;
-	/* A process comes into an empty workload by being moved there, which the kernel does one at a time. */
-	if (workload->live <= 0 && workload->started)
-		__sync_fetch_and_add(&workload->restarts, 1);
-	__sync_fetch_and_add(&workload->started, 1);
-	__sync_fetch_and_add(&workload->live, 1);
-	workload->updated_ns = bpf_ktime_get_ns();
+	/* A process comes into an empty cgroup by being moved there, which the kernel does one at a time. */
+	if (population->live <= 0 && population->started)
+		__sync_fetch_and_add(&population->restarts, 1);
+	__sync_fetch_and_add(&population->started, 1);
+	__sync_fetch_and_add(&population->live, 1);
+	population->updated_ns = bpf_ktime_get_ns();
 }
 
-static __always_inline void count_end(const struct workload_key *key)
+static __always_inline void count_end(__u32 hierarchy, __u64 cgroup)
 {
-	struct workload *workload = workload_of(key);
+	struct population *population = population_of(hierarchy, cgroup);
 
-	if (!workload)
+	if (!population)
 		return;
-	__sync_fetch_and_add(&workload->ended, 1);
-	__sync_fetch_and_add(&workload->live, -1);
-	workload->updated_ns = bpf_ktime_get_ns();
+	__sync_fetch_and_add(&population->ended, 1);
+	__sync_fetch_and_add(&population->live, -1);
+	population->updated_ns = bpf_ktime_get_ns();
+}
+
+static __always_inline void count_oom_kill_in(__u32 hierarchy, __u64 cgroup)
+{
+	struct population *population = population_of(hierarchy, cgroup);
+
+	if (!population)
+		return;
+	__sync_fetch_and_add(&population->oom_kills, 1);
+	population->updated_ns = bpf_ktime_get_ns();
 }
 
 static __always_inline void begin_process(struct task_struct *task, __u32 tgid)
@@ -55,10 +66,14 @@ static __always_inline void begin_process(struct task_struct *task, __u32 tgid)
 
 	fill_workload(&process.workload, task);
 	err = bpf_map_update_elem(&processes, &tgid, &process, BPF_NOEXIST);
-	if (!err)
-		count_begin(&process.workload);
-	else if (err != -EEXIST)
-		count_failed_update(LOSS_PROCESSES, err);
+	if (err) {
+		if (err != -EEXIST)
+			count_failed_update(LOSS_PROCESSES, err);
+		return;
+	}
+	count_begin(0, process.workload.cgroup_v2);
+	if (v1_controller != V1_NONE)
+		count_begin(v1_hierarchy, process.workload.cgroup_v1);
 }
 
 /* Only the one that deletes the entry counts the end. */
@@ -70,8 +85,11 @@ static __always_inline void end_process(__u32 tgid)
 	if (!process)
 		return;
 	workload = process->workload;
-	if (!bpf_map_delete_elem(&processes, &tgid))
-		count_end(&workload);
+	if (bpf_map_delete_elem(&processes, &tgid))
+		return;
+	count_end(0, workload.cgroup_v2);
+	if (v1_controller != V1_NONE)
+		count_end(v1_hierarchy, workload.cgroup_v1);
 }
 
 static __always_inline bool is_leader(struct task_struct *task)
@@ -120,40 +138,36 @@ int BPF_PROG(process_move, struct cgroup *to, const char *path, struct task_stru
 	__u32 hierarchy = BPF_CORE_READ(to, root, hierarchy_id);
 	__u32 tgid = BPF_CORE_READ(leader, tgid);
 	__u64 id = BPF_CORE_READ(to, kn, id);
-	struct workload_key before, after;
 	struct process *process;
+	__u64 before, *counted;
 
 	if (!is_watched(hierarchy) || !is_leader(leader))
 		return 0;
 	process = bpf_map_lookup_elem(&processes, &tgid);
-	/* A kernel thread, or one that its fork hook has yet to see: it will see the new workload. */
+	/* A kernel thread, or one that its fork hook has yet to see: it will see the new cgroup. */
 	if (!process)
 		return 0;
-	before = process->workload;
-	after = before;
-	if (hierarchy == 0)
-		after.cgroup_v2 = id;
-	else
-		after.cgroup_v1 = id;
-	if (before.cgroup_v1 == after.cgroup_v1 && before.cgroup_v2 == after.cgroup_v2)
+	counted = hierarchy == 0 ? &process->workload.cgroup_v2 : &process->workload.cgroup_v1;
+	before = *counted;
+	if (before == id)
 		return 0;
-	process->workload = after;
-	count_end(&before);
-	count_begin(&after);
+	*counted = id;
+	count_end(hierarchy, before);
+	count_begin(hierarchy, id);
 	return 0;
 }
 
 static __always_inline void count_oom_kill(__u32 tgid)
 {
 	struct process *process = bpf_map_lookup_elem(&processes, &tgid);
-	struct workload *workload = process ? workload_of(&process->workload) : NULL;
 
-	if (!workload) {
+	if (!process) {
 		count_loss(LOSS_PROCESSES, LOSS_UNKNOWN);
 		return;
 	}
-	__sync_fetch_and_add(&workload->oom_kills, 1);
-	workload->updated_ns = bpf_ktime_get_ns();
+	count_oom_kill_in(0, process->workload.cgroup_v2);
+	if (v1_controller != V1_NONE)
+		count_oom_kill_in(v1_hierarchy, process->workload.cgroup_v1);
 }
 
 /*

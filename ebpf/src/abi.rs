@@ -6,8 +6,8 @@
 use std::net::Ipv6Addr;
 
 mod reader;
-pub use reader::Decode;
-use reader::Reader;
+pub use reader::{Decode, Reader};
+
 
 /// Longest file name of an executable, with its terminating zero.
 pub const EXECUTABLE_BYTES: usize = 32;
@@ -172,9 +172,9 @@ impl Decode for Listen {
     }
 }
 
-/// Value of `workloads`.
+/// Value of `populations`: the processes of a cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Workload {
+pub struct Population {
     /// When the entry was made.
     pub generation_ns: u64,
     /// Processes alive.
@@ -191,7 +191,7 @@ pub struct Workload {
     pub updated_ns: u64,
 }
 
-impl Decode for Workload {
+impl Decode for Population {
     const BYTES: usize = 56;
 
     fn read(r: &mut Reader<'_>) -> Self {
@@ -207,7 +207,7 @@ impl Decode for Workload {
     }
 }
 
-/// Key of `cgroups`.
+/// Key of `cgroups` and `populations`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupKey {
     /// Inode of the directory.
@@ -342,7 +342,7 @@ pub const LOSS_STAGES: [&str; 7] = [
     "kernel_connections",
     "kernel_listens",
     "kernel_processes",
-    "kernel_workloads",
+    "kernel_populations",
     "kernel_cgroups",
     "kernel_events",
 ];

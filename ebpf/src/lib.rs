@@ -24,10 +24,10 @@ pub mod maps {
     pub const LISTENS: &str = "listens";
     /// Ports somebody listens on; filled while the sensor starts.
     pub const LISTEN_PORTS: &str = "listen_ports";
-    /// Thread group id to the workload it is counted in.
+    /// Thread group id to the cgroups it is counted in.
     pub const PROCESSES: &str = "processes";
-    /// [`WorkloadKey`](crate::abi::WorkloadKey) to [`Workload`](crate::abi::Workload).
-    pub const WORKLOADS: &str = "workloads";
+    /// [`CgroupKey`](crate::abi::CgroupKey) to [`Population`](crate::abi::Population).
+    pub const POPULATIONS: &str = "populations";
     /// [`CgroupKey`](crate::abi::CgroupKey) to [`Cgroup`](crate::abi::Cgroup).
     pub const CGROUPS: &str = "cgroups";
     /// Index of [`losses`](crate::abi::losses) to a counter per CPU.

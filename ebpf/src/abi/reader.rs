@@ -23,7 +23,7 @@ pub struct Reader<'a> {
 
 impl Reader<'_> {
     /// The next `N` bytes.
-    pub(super) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+    pub fn bytes<const N: usize>(&mut self) -> [u8; N] {
         let Some((bytes, rest)) = self.rest.split_first_chunk() else {
             self.rest = &[];
             return [0; N];
@@ -32,27 +32,33 @@ impl Reader<'_> {
         *bytes
     }
 
-    pub(super) fn skip(&mut self, bytes: usize) {
+    /// Passes over padding.
+    pub fn skip(&mut self, bytes: usize) {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
-    pub(super) fn u8(&mut self) -> u8 {
+    /// The next integer of this type.
+    pub fn u8(&mut self) -> u8 {
         u8::from_ne_bytes(self.bytes())
     }
 
-    pub(super) fn u16(&mut self) -> u16 {
+    /// The next integer of this type.
+    pub fn u16(&mut self) -> u16 {
         u16::from_ne_bytes(self.bytes())
     }
 
-    pub(super) fn u32(&mut self) -> u32 {
+    /// The next integer of this type.
+    pub fn u32(&mut self) -> u32 {
         u32::from_ne_bytes(self.bytes())
     }
 
-    pub(super) fn u64(&mut self) -> u64 {
+    /// The next integer of this type.
+    pub fn u64(&mut self) -> u64 {
         u64::from_ne_bytes(self.bytes())
     }
 
-    pub(super) fn i64(&mut self) -> i64 {
+    /// The next integer of this type.
+    pub fn i64(&mut self) -> i64 {
         i64::from_ne_bytes(self.bytes())
     }
 }

@@ -1,5 +1,325 @@
 //! The kernel side of the sensor: loads the BPF programs and turns what their maps hold into records.
+//!
+//! [`Kernel::load`] needs rights; what it returns only reads maps and runs iterators through open descriptors, for which
+//! Linux 5.19 and later ask no capability and earlier ones `CAP_BPF`. The maps are the truth: a lost hint in the ring
+//! buffer only delays a record to the next poll.
+//!
+//! Bounds: the maps' sizes ([`MapSizes`]). [`Source::poll`] makes room in a nearly full one; call it and
+//! [`Source::urgent`] also while nobody listens.
 
+mod bpf;
+mod convert;
+mod existing;
+mod flows;
+mod hierarchy;
+mod listens;
+mod load;
+mod populations;
+mod probes;
+mod seed;
 mod source;
+mod table;
+mod verdict;
 
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use aya::maps::{MapData, RingBuf};
+use aya::programs::links::FdLink;
+use nodescope_ebpf::abi::{self, Decode};
+use nodescope_ebpf::maps;
+use nodescope_schema::{Hook, Loss, MapFill, Record};
+
+use bpf::{MapHandle, monotonic_ns};
+use existing::Existing;
+use flows::Flows;
+use hierarchy::Hierarchy;
+use listens::Listens;
+pub use load::LoadError;
+use load::{Globals, Loaded};
+use populations::{Populations, Process};
 pub use source::{Source, SourceError};
+use table::{Batch, Table};
+use verdict::HookState;
+
+/// A program may take this long from reading the clock to having written an entry; what changed in that time is told
+/// twice rather than not at all.
+const SLACK_NS: u64 = 50_000_000;
+/// Hints taken in one call of [`Source::urgent`], so that it ends.
+const HINTS_MAX: usize = 4096;
+
+/// What to load and where things are.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Root of the cgroup v2 tree.
+    pub cgroup_v2_root: PathBuf,
+    /// Where `/proc` is mounted.
+    pub proc_root: PathBuf,
+    /// Inode of the network namespace of process 1.
+    pub host_netns: u32,
+    /// How large the maps are.
+    pub sizes: MapSizes,
+    /// Where on their ladders hooks begin.
+    pub rungs: Rungs,
+}
+
+impl LoadOptions {
+    /// The usual ones.
+    pub fn new(cgroup_v2_root: PathBuf, host_netns: u32) -> Self {
+        let proc_root = PathBuf::from("/proc");
+        Self { cgroup_v2_root, proc_root, host_netns, sizes: MapSizes::default(), rungs: Rungs::Best }
+    }
+}
+
+/// Entries each kernel map can hold. What happens when one is full is written at the map in `ebpf/include/maps.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MapSizes {
+    /// Remote addresses times programs.
+    pub flows: u32,
+    /// Listening sockets.
+    pub listens: u32,
+    /// Processes.
+    pub processes: u32,
+    /// Cgroups with processes.
+    pub populations: u32,
+    /// Cgroups of both watched hierarchies.
+    pub cgroups: u32,
+}
+
+impl Default for MapSizes {
+    fn default() -> Self {
+        Self { flows: 65_536, listens: 16_384, processes: 65_536, populations: 16_384, cgroups: 16_384 }
+    }
+}
+
+/// Which rungs of the ladders are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rungs {
+    /// All, the best first.
+    #[default]
+    Best,
+    /// For TCP the one for old kernels at once. For trying it on a new kernel.
+    SkipFirst,
+}
+
+/// The loaded programs and their maps. The programs run until this is dropped.
+pub struct Kernel {
+    hierarchy: Option<Hierarchy>,
+    hooks: Vec<HookState>,
+    hooks_told: bool,
+    _links: Vec<FdLink>,
+    events: RingBuf<MapData>,
+    existing: Existing,
+    cgroups: Table<abi::CgroupKey, abi::Cgroup>,
+    flows: Flows,
+    listens: Listens,
+    populations: Populations,
+    processes: Table<Process, abi::WorkloadKey>,
+    losses: MapHandle,
+    losses_told: Vec<u64>,
+    /// Cgroups that were there at the start and found no room.
+    unseeded: u64,
+    processes_alive: u32,
+    polled_ns: u64,
+    batch: Batch,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernel").field("hierarchy", &self.hierarchy).field("hooks", &self.hooks).finish_non_exhaustive()
+    }
+}
+
+impl Kernel {
+    /// Loads and attaches all programs, then takes in what exists already.
+    ///
+    /// # Errors
+    /// See [`LoadError`]. A program that does not load is no error but a verdict, see [`Kernel::hooks`].
+    pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
+        let hierarchy = watched_hierarchy(options);
+        let constants = Globals {
+            host_netns: options.host_netns,
+            v1_hierarchy: hierarchy.as_ref().map_or(0, |h| h.number),
+            v1_controller: hierarchy.as_ref().map_or(0, |h| h.controller as u32),
+        };
+        let loaded = load::load(options, constants)?;
+        let mut kernel = Self::new(loaded, hierarchy, options.sizes)?;
+        kernel.seed_cgroups(options);
+        kernel.existing.find(&mut kernel.hooks, &mut kernel.batch);
+        bpf::release_memory();
+        Ok(kernel)
+    }
+
+    fn new(loaded: Loaded, hierarchy: Option<Hierarchy>, sizes: MapSizes) -> Result<Self, LoadError> {
+        let fd = |name| loaded.map(name).map(|map| map.fd().as_fd());
+        let cpus = aya::util::nr_cpus().map_err(|(_, source)| source)?;
+        let listens = Table::new(maps::LISTENS, fd(maps::LISTENS)?, sizes.listens)?;
+        let flows = Table::new(maps::FLOWS, fd(maps::FLOWS)?, sizes.flows)?;
+        let populations = Table::new(maps::POPULATIONS, fd(maps::POPULATIONS)?, sizes.populations)?;
+        let cgroups = Table::new(maps::CGROUPS, fd(maps::CGROUPS)?, sizes.cgroups)?;
+        let processes = Table::new(maps::PROCESSES, fd(maps::PROCESSES)?, sizes.processes)?;
+        let losses = MapHandle::new(fd(maps::LOSSES)?, size_of::<u32>(), size_of::<u64>() * cpus)?;
+        let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
+        let ports = Table::new(maps::LISTEN_PORTS, fd(maps::LISTEN_PORTS)?, sizes.listens)?;
+        Ok(Self {
+            hierarchy,
+            hooks: loaded.hooks,
+            hooks_told: false,
+            _links: loaded.links,
+            events: loaded.events,
+            existing: Existing::new(loaded.iterators, scan, ports),
+            cgroups,
+            flows: Flows::new(flows, monotonic_ns()),
+            listens: Listens::new(listens),
+            populations: Populations::new(populations),
+            processes,
+            losses,
+            losses_told: Vec::new(),
+            unseeded: 0,
+            processes_alive: 0,
+            polled_ns: 0,
+            batch: Batch::default(),
+        })
+    }
+
+    /// The verdict of every hook.
+    pub fn hooks(&self) -> impl Iterator<Item = Hook<'_>> {
+        self.hooks.iter().map(HookState::record)
+    }
+
+    /// Number of the watched cgroup v1 hierarchy; 0 when there is none.
+    pub fn v1_hierarchy(&self) -> u32 {
+        self.hierarchy.as_ref().map_or(0, |hierarchy| hierarchy.number)
+    }
+
+    /// Its controllers as in `/proc/PID/cgroup`; empty when there is none.
+    pub fn v1_controllers(&self) -> &str {
+        self.hierarchy.as_ref().map_or("", |hierarchy| &hierarchy.controllers)
+    }
+
+    fn seed_cgroups(&mut self, options: &LoadOptions) {
+        let v1_root = self.hierarchy.as_ref().and_then(|hierarchy| {
+            let mountinfo = fs::read(options.proc_root.join("self/mountinfo")).ok()?;
+            Some((hierarchy::mount_point(&mountinfo, hierarchy.controller_name)?, hierarchy.number))
+        });
+        for (root, number) in [(options.cgroup_v2_root.clone(), 0)].into_iter().chain(v1_root) {
+            let seeded = seed::seed(self.cgroups.map(), &root, number);
+            self.unseeded += u64::from(seeded.lost);
+        }
+    }
+
+    /// Everything that changed since `since_ns`; with 0 everything.
+    fn emit(&mut self, since_ns: u64, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        let all = since_ns == 0;
+        let now_ns = monotonic_ns();
+        let cgroups = self.cgroups.for_each(&mut self.batch, |_, key, cgroup| {
+            if cgroup.updated_ns >= since_ns {
+                emit(&Record::Cgroup(convert::cgroup(key, &cgroup)));
+            }
+        })?;
+        let populations = self.populations.poll(&mut self.batch, since_ns, emit)?;
+        let flows = self.flows.poll(&mut self.batch, since_ns, emit)?;
+        let listens = self.listens.poll(&mut self.batch, self.existing.scan(), all, emit)?;
+        self.flows.evict(&mut self.batch, flows, now_ns, emit)?;
+        self.populations.make_room(&mut self.batch, populations, &self.cgroups, cgroups)?;
+        if all {
+            self.processes_alive = self.processes.for_each(&mut self.batch, |_, _, _| {})?;
+        }
+        for (table, entries) in [
+            (self.flows.table().fill(), flows),
+            (self.listens.table().fill(), listens),
+            (self.populations.table().fill(), populations),
+            (self.cgroups.fill(), cgroups),
+            (self.processes.fill(), self.processes_alive),
+        ] {
+            emit(&Record::MapFill(MapFill { entries, ..table }));
+        }
+        self.emit_losses(all, emit)
+    }
+
+    fn emit_losses(&mut self, all: bool, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        let mut losses = Vec::with_capacity(abi::LOSS_STAGES.len() * abi::LOSS_REASONS.len() + 2);
+        for (index, (stage, reason)) in (0_u32..).zip(abi::losses()) {
+            losses.push(Loss { stage, reason, total: self.kernel_loss(index)? });
+        }
+        losses.push(Loss { stage: "existing_cgroups", reason: "refused", total: self.unseeded });
+        losses.push(self.flows.loss());
+        for (index, loss) in losses.iter().enumerate() {
+            if all || self.losses_told.get(index) != Some(&loss.total) {
+                emit(&Record::Loss(*loss));
+            }
+        }
+        self.losses_told = losses.iter().map(|loss| loss.total).collect();
+        Ok(())
+    }
+
+    /// The sum over all CPUs.
+    fn kernel_loss(&self, index: u32) -> Result<u64, SourceError> {
+        let mut values = vec![0; self.losses.value_bytes()];
+        self.losses
+            .lookup(&index.to_ne_bytes(), &mut values)
+            .map_err(|source| SourceError::Map { map: maps::LOSSES, source })?;
+        let totals = values.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes));
+        Ok(totals.sum())
+    }
+
+    fn hint(&mut self, event: abi::Event, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        match event.kind {
+            abi::EVENT_LISTEN => self.listens.hint(event.id, self.existing.scan(), emit),
+            abi::EVENT_CGROUP => {
+                let key = abi::CgroupKey { hierarchy: event.hierarchy, id: event.id };
+                if let Some(cgroup) = self.cgroups.get(&key.to_bytes())? {
+                    emit(&Record::Cgroup(convert::cgroup(key, &cgroup)));
+                }
+                Ok(())
+            }
+            // The object is part of this binary: there are no others.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// From the sensor's own line in `/proc`, whose first fields are the same for every process.
+fn watched_hierarchy(options: &LoadOptions) -> Option<Hierarchy> {
+    let own = fs::read_to_string(options.proc_root.join("self/cgroup")).ok()?;
+    hierarchy::choose(&own)
+}
+
+impl Source for Kernel {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.events.as_fd())
+    }
+
+    fn urgent(&mut self, emit: &mut dyn FnMut(&Record<'_>)) {
+        for _ in 0..HINTS_MAX {
+            let Some(event) = self.events.next().map(|item| abi::Event::from_bytes(&item)) else { return };
+            // What cannot be read now is read, or reported as unreadable, by the next poll.
+            if let Some(event) = event {
+                let _ = self.hint(event, emit);
+            }
+        }
+    }
+
+    fn poll(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        let now_ns = monotonic_ns();
+        if !self.hooks_told {
+            self.hooks.iter().for_each(|hook| emit(&Record::Hook(hook.record())));
+            self.hooks_told = true;
+        }
+        self.emit(self.polled_ns.saturating_sub(SLACK_NS).max(1), emit)?;
+        self.polled_ns = now_ns;
+        Ok(())
+    }
+
+    fn snapshot(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        self.hooks.iter().for_each(|hook| emit(&Record::Hook(hook.record())));
+        self.hooks_told = true;
+        self.emit(0, emit)
+    }
+
+    fn rescan(&mut self) -> Result<(), SourceError> {
+        self.processes_alive = self.processes.for_each(&mut self.batch, |_, _, _| {})?;
+        self.existing.rescan()
+    }
+}

@@ -1,0 +1,125 @@
+//! Runs the iterators: once at the start for what is older than the sensor, then for the holders of listening sockets.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nodescope_ebpf::abi::{Decode, Reader};
+use nodescope_ebpf::maps;
+
+use super::SourceError;
+use super::bpf::{MapHandle, start_iterator};
+use super::probes::{ADOPT_CONNECTIONS, FIND_PROCESSES, PROBES, SCAN_LISTENS};
+use super::table::{Batch, Table};
+use super::verdict::{HookState, broke};
+
+/// Reads of one run. The kernel ends a read after a million objects; this is far above any node.
+const READS_MAX: usize = 1024;
+
+/// Key of `listen_ports`.
+#[derive(Debug)]
+pub(super) struct ListenPort;
+
+impl Decode for ListenPort {
+    const BYTES: usize = 8;
+
+    fn read(_: &mut Reader<'_>) -> Self {
+        Self
+    }
+}
+
+/// Value of `listen_ports`.
+#[derive(Debug)]
+pub(super) struct Present;
+
+impl Decode for Present {
+    const BYTES: usize = 4;
+
+    fn read(_: &mut Reader<'_>) -> Self {
+        Self
+    }
+}
+
+/// The iterators this kernel took.
+#[derive(Debug)]
+pub(super) struct Existing {
+    iterators: Vec<(&'static str, OwnedFd)>,
+    number: MapHandle,
+    ports: Table<ListenPort, Present>,
+    scan: u32,
+}
+
+impl Existing {
+    pub(super) fn new(
+        iterators: Vec<(&'static str, OwnedFd)>,
+        number: MapHandle,
+        ports: Table<ListenPort, Present>,
+    ) -> Self {
+        Self { iterators, number, ports, scan: 0 }
+    }
+
+    /// Number of the last whole scan of the holders of listening sockets; 0 before the first.
+    pub(super) fn scan(&self) -> u32 {
+        self.scan
+    }
+
+    /// Takes in processes, listening sockets and connections; a failure becomes the verdict of its hook. Listening
+    /// sockets come before connections, whose direction depends on them.
+    pub(super) fn find(&mut self, hooks: &mut [HookState], batch: &mut Batch) {
+        let found = [
+            (FIND_PROCESSES, self.run(FIND_PROCESSES)),
+            (SCAN_LISTENS, self.rescan()),
+            (ADOPT_CONNECTIONS, self.run(ADOPT_CONNECTIONS)),
+            (ADOPT_CONNECTIONS, self.forget_ports(batch)),
+        ];
+        for (iterator, result) in found {
+            let Err(error) = result else { continue };
+            let uses = |probe: &super::probes::Probe| {
+                probe.rungs.iter().any(|rung| rung.programs.iter().any(|program| program.name == iterator))
+            };
+            for (hook, _) in hooks.iter_mut().zip(PROBES).filter(|(_, probe)| uses(probe)) {
+                let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                broke(hook, &format!("{error}: {reason}"));
+            }
+        }
+    }
+
+    /// Looks for the holders of all listening sockets.
+    pub(super) fn rescan(&mut self) -> Result<(), SourceError> {
+        let next = self.scan.wrapping_add(1).max(1);
+        self.number
+            .set(&0_u32.to_ne_bytes(), &next.to_ne_bytes())
+            .map_err(|source| SourceError::Map { map: maps::SCAN, source })?;
+        self.run(SCAN_LISTENS)?;
+        self.scan = next;
+        Ok(())
+    }
+
+    /// Runs an iterator to its end; nothing when the kernel did not take it.
+    fn run(&self, iterator: &'static str) -> Result<(), SourceError> {
+        let Some((_, link)) = self.iterators.iter().find(|(name, _)| *name == iterator) else { return Ok(()) };
+        let drain = || -> io::Result<()> {
+            let run = start_iterator(link.as_fd())?;
+            let mut nothing = [0; 64];
+            for _ in 0..READS_MAX {
+                match nix::unistd::read(&run, &mut nothing).map_err(io::Error::from) {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {}
+                    // So many objects without output that the kernel wants to be asked again.
+                    Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Err(ErrorKind::TimedOut.into())
+        };
+        drain().map_err(|source| SourceError::Iterator { iterator, source })
+    }
+
+    fn forget_ports(&self, batch: &mut Batch) -> Result<(), SourceError> {
+        let mut keys = Vec::new();
+        self.ports.for_each(batch, |key, _, _| keys.push(key.to_vec()))?;
+        for key in keys {
+            self.ports.map().delete(&key).map_err(|source| SourceError::Map { map: self.ports.name(), source })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! Flows: what changed, and making room before the kernel's table is full.
+//!
+//! When the table is more than three quarters full, entries without a connection that were idle for ten minutes go,
+//! oldest first, until it is at most half full. Their totals are added up per owner in the process and told as the
+//! owner's `Evicted` flow.
+
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+
+use nodescope_ebpf::abi;
+use nodescope_schema as schema;
+use nodescope_schema::{FlowKind, FlowTotals, Loss, Record};
+
+use super::SourceError;
+use super::convert;
+use super::table::{Batch, Table};
+
+/// An entry idle for less stays.
+const IDLE_NS: u64 = 10 * 60 * 1_000_000_000;
+/// Owners with evicted flows; above, totals of further ones are lost and counted.
+const EVICTED_OWNERS_MAX: usize = 16_384;
+
+/// All flows.
+#[derive(Debug)]
+pub(super) struct Flows {
+    table: Table<abi::FlowKey, abi::Flow>,
+    evicted: HashMap<abi::Owner, FlowTotals>,
+    /// When loading ended: the generation of the `Evicted` flows, which live as long as the process.
+    generation_ns: u64,
+    lost: u64,
+}
+
+/// An entry that may go.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Idle {
+    updated_ns: u64,
+    key: [u8; <abi::FlowKey as abi::Decode>::BYTES],
+}
+
+impl Flows {
+    pub(super) fn new(table: Table<abi::FlowKey, abi::Flow>, generation_ns: u64) -> Self {
+        Self { table, evicted: HashMap::new(), generation_ns, lost: 0 }
+    }
+
+    pub(super) fn table(&self) -> &Table<abi::FlowKey, abi::Flow> {
+        &self.table
+    }
+
+    /// Flows whose totals did not fit into the sums of what was evicted.
+    pub(super) fn loss(&self) -> Loss<'static> {
+        Loss { stage: "evicted_flows", reason: "full", total: self.lost }
+    }
+
+    /// Emits what changed since `since_ns`. Returns how many flows there are.
+    pub(super) fn poll(
+        &mut self,
+        batch: &mut Batch,
+        since_ns: u64,
+        emit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<u32, SourceError> {
+        for (owner, totals) in &self.evicted {
+            if totals.updated_ns >= since_ns {
+                emit(&self.evicted_record(owner, *totals));
+            }
+        }
+        self.table.for_each(batch, |_, key, flow| {
+            if flow.updated_ns >= since_ns {
+                emit(&Record::Flow(schema::Flow {
+                    key: convert::flow_key(&key),
+                    generation: flow.generation_ns,
+                    totals: convert::totals(&flow),
+                }));
+            }
+        })
+    }
+
+    fn evicted_record<'a>(&self, owner: &'a abi::Owner, totals: FlowTotals) -> Record<'a> {
+        let key = schema::FlowKey {
+            owner: convert::owner(owner),
+            remote_ip: Ipv6Addr::UNSPECIFIED,
+            remote_port: 0,
+            host_netns: false,
+            kind: FlowKind::Evicted,
+        };
+        Record::Flow(schema::Flow { key, generation: self.generation_ns, totals })
+    }
+
+    /// Makes room if `entries` are too many, and says which flows went.
+    pub(super) fn evict(
+        &mut self,
+        batch: &mut Batch,
+        entries: u32,
+        now_ns: u64,
+        emit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
+        let excess = excess(entries, self.table.capacity());
+        if excess == 0 {
+            return Ok(());
+        }
+        let mut idle = Vec::new();
+        self.table.for_each(batch, |bytes, key, flow| {
+            let idle_ns = now_ns.saturating_sub(flow.updated_ns);
+            if key.kind == abi::FLOW_DESTINATION && flow.active <= 0 && idle_ns >= IDLE_NS {
+                let Ok(key) = bytes.try_into() else { return };
+                idle.push(Idle { updated_ns: flow.updated_ns, key });
+            }
+        })?;
+        idle.sort_unstable();
+        for entry in idle.iter().take(excess) {
+            let Some(key) = <abi::FlowKey as abi::Decode>::from_bytes(&entry.key) else { continue };
+            if let Some(flow) = self.table.take(&entry.key)? {
+                self.fold(&key.owner, &flow, now_ns);
+                emit(&Record::FlowEvicted(convert::flow_key(&key)));
+                if let Some(totals) = self.evicted.get(&key.owner) {
+                    emit(&self.evicted_record(&key.owner, *totals));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fold(&mut self, owner: &abi::Owner, flow: &abi::Flow, now_ns: u64) {
+        if self.evicted.len() >= EVICTED_OWNERS_MAX && !self.evicted.contains_key(owner) {
+            self.lost += 1;
+            return;
+        }
+        let sum = self.evicted.entry(*owner).or_default();
+        sum.connects += flow.connects;
+        sum.failures += flow.failures;
+        sum.retransmits += flow.retransmits;
+        sum.sent_bytes += flow.sent_bytes;
+        sum.received_bytes += flow.received_bytes;
+        sum.connect_time_ns += flow.connect_time_ns;
+        sum.updated_ns = now_ns;
+    }
+}
+
+/// How many of `entries` should go: none up to three quarters of `capacity`, else all above half of it.
+pub(super) fn excess(entries: u32, capacity: u32) -> usize {
+    if u64::from(entries) * 4 <= u64::from(capacity) * 3 {
+        return 0;
+    }
+    (entries - capacity / 2) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_made_above_three_quarters() {
+        assert_eq!(excess(0, 0), 0);
+        assert_eq!(excess(75, 100), 0);
+        assert_eq!(excess(76, 100), 26);
+        assert_eq!(excess(100, 100), 50);
+        assert_eq!(excess(u32::MAX, u32::MAX), u32::MAX as usize - (u32::MAX / 2) as usize);
+    }
+
+    #[test]
+    fn older_entries_go_first() {
+        let mut idle = [Idle { updated_ns: 2, key: [0; 72] }, Idle { updated_ns: 1, key: [9; 72] }];
+        idle.sort_unstable();
+        assert_eq!(idle[0].updated_ns, 1);
+    }
+}

@@ -1,0 +1,182 @@
+//! The table of hooks: what each is for and the ladder of ways to get it, best first.
+//!
+//! There are no raw tracepoint rungs: they need the same kernel (BTF for the offsets, so 5.5 and typed tracepoints) and
+//! cannot reach socket storage. To add a hook, write its program in `ebpf/programs` and a row here; a test compares the
+//! table with the object.
+
+/// How a program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attach {
+    /// To a tracepoint, with arguments typed by BTF.
+    Tracepoint(&'static str),
+    /// To packets that sockets of the cgroup tree send.
+    Egress,
+    /// To packets that sockets of the cgroup tree receive.
+    Ingress,
+    /// To connect calls of the cgroup tree.
+    Connect,
+    /// To TCP callbacks of the cgroup tree.
+    SockOps,
+    /// Not attached but run by the sensor, over what the kernel calls by this name.
+    Iterator(&'static str),
+}
+
+/// A program of the object and its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Program {
+    pub name: &'static str,
+    pub attach: Attach,
+}
+
+/// One way to get a hook: all its programs must load and attach.
+#[derive(Debug)]
+pub(super) struct Rung {
+    /// Shown to users.
+    pub name: &'static str,
+    pub programs: &'static [Program],
+    /// What is missing with this rung; empty when nothing is.
+    pub missing: &'static str,
+}
+
+/// One hook.
+#[derive(Debug)]
+pub(super) struct Probe {
+    /// Shown to users and used as a label value.
+    pub name: &'static str,
+    pub rungs: &'static [Rung],
+}
+
+/// Iterators the sensor runs itself, by the name of their program.
+pub(super) const FIND_PROCESSES: &str = "find_processes";
+pub(super) const SCAN_LISTENS: &str = "scan_listens";
+pub(super) const ADOPT_CONNECTIONS: &str = "adopt_connections";
+
+/// In the order of attaching. The iterators come last: what begins while they run is seen by the hooks before them.
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        name: "tcp_state",
+        rungs: &[
+            Rung {
+                name: "tp_btf/inet_sock_set_state",
+                programs: &[tracepoint("tcp_state", "inet_sock_set_state")],
+                missing: "",
+            },
+            Rung {
+                name: "sockops, cgroup/connect4, cgroup/connect6",
+                programs: &[
+                    program("connect4", Attach::Connect),
+                    program("connect6", Attach::Connect),
+                    program("tcp_sockops", Attach::SockOps),
+                ],
+                missing: "sockets older than the sensor and the IPV6_V6ONLY of listeners",
+            },
+        ],
+    },
+    Probe {
+        name: "tcp_bytes_sent",
+        rungs: &[only("cgroup_skb/egress", &[program("packet_egress", Attach::Egress)])],
+    },
+    Probe {
+        name: "tcp_bytes_received",
+        rungs: &[only("cgroup_skb/ingress", &[program("packet_ingress", Attach::Ingress)])],
+    },
+    Probe {
+        name: "process_fork",
+        rungs: &[only("tp_btf/sched_process_fork", &[tracepoint("process_fork", "sched_process_fork")])],
+    },
+    Probe {
+        name: "process_exec",
+        rungs: &[only("tp_btf/sched_process_exec", &[tracepoint("process_exec", "sched_process_exec")])],
+    },
+    Probe {
+        name: "process_exit",
+        rungs: &[only("tp_btf/sched_process_exit", &[tracepoint("process_exit", "sched_process_exit")])],
+    },
+    Probe {
+        name: "process_move",
+        rungs: &[only("tp_btf/cgroup_attach_task", &[tracepoint("process_move", "cgroup_attach_task")])],
+    },
+    Probe {
+        name: "oom_kill",
+        rungs: &[
+            Rung {
+                name: "tp_btf/mark_victim (task)",
+                programs: &[tracepoint("oom_task", "mark_victim")],
+                missing: "",
+            },
+            Rung { name: "tp_btf/mark_victim (pid)", programs: &[tracepoint("oom_pid", "mark_victim")], missing: "" },
+        ],
+    },
+    Probe {
+        name: "cgroup_mkdir",
+        rungs: &[only("tp_btf/cgroup_mkdir", &[tracepoint("cgroup_mkdir", "cgroup_mkdir")])],
+    },
+    Probe {
+        name: "cgroup_rename",
+        rungs: &[only("tp_btf/cgroup_rename", &[tracepoint("cgroup_rename", "cgroup_rename")])],
+    },
+    Probe {
+        name: "cgroup_rmdir",
+        rungs: &[only("tp_btf/cgroup_rmdir", &[tracepoint("cgroup_rmdir", "cgroup_rmdir")])],
+    },
+    Probe {
+        name: "existing_processes",
+        rungs: &[only("iter/task", &[program(FIND_PROCESSES, Attach::Iterator("task"))])],
+    },
+    Probe {
+        name: "listen_holders",
+        rungs: &[only("iter/task_file", &[program(SCAN_LISTENS, Attach::Iterator("task_file"))])],
+    },
+    Probe {
+        name: "existing_connections",
+        rungs: &[only("iter/task_file", &[program(ADOPT_CONNECTIONS, Attach::Iterator("task_file"))])],
+    },
+];
+
+const fn program(name: &'static str, attach: Attach) -> Program {
+    Program { name, attach }
+}
+
+const fn tracepoint(name: &'static str, tracepoint: &'static str) -> Program {
+    Program { name, attach: Attach::Tracepoint(tracepoint) }
+}
+
+const fn only(name: &'static str, programs: &'static [Program]) -> Rung {
+    Rung { name, programs, missing: "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn programs() -> impl Iterator<Item = &'static Program> {
+        PROBES.iter().flat_map(|probe| probe.rungs).flat_map(|rung| rung.programs)
+    }
+
+    #[test]
+    fn the_table_is_the_object() {
+        let object = aya_obj::Object::parse(nodescope_ebpf::OBJECT).expect("the object parses");
+        let in_object: BTreeSet<&str> = object.programs.keys().map(String::as_str).collect();
+        let in_table: BTreeSet<&str> = programs().map(|program| program.name).collect();
+        assert_eq!(in_table, in_object);
+        assert_eq!(programs().count(), in_table.len(), "a program is in the table twice");
+    }
+
+    #[test]
+    fn names_are_unique_label_values() {
+        let names: BTreeSet<&str> = PROBES.iter().map(|probe| probe.name).collect();
+        assert_eq!(names.len(), PROBES.len());
+        for name in names {
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_probe_has_a_first_rung_that_misses_nothing() {
+        for probe in PROBES {
+            assert_eq!(probe.rungs.first().map(|rung| rung.missing), Some(""), "{}", probe.name);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A BPF hash whose keys and values are known types, read whole or by entry.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
+
+use nodescope_ebpf::abi::Decode;
+use nodescope_schema::MapFill;
+
+use super::SourceError;
+use super::bpf::MapHandle;
+
+/// Entries copied by one system call at first; more when a bucket of the hash holds more.
+const BATCH_ENTRIES: usize = 256;
+
+/// Buffers for reading tables, shared by all of them.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    keys: Vec<u8>,
+    values: Vec<u8>,
+}
+
+impl Batch {
+    fn resize(&mut self, map: &MapHandle, entries: usize) {
+        self.keys.resize(map.key_bytes() * entries, 0);
+        self.values.resize(map.value_bytes() * entries, 0);
+    }
+}
+
+/// A hash map from `K` to `V`.
+#[derive(Debug)]
+pub(super) struct Table<K, V> {
+    name: &'static str,
+    capacity: u32,
+    map: MapHandle,
+    types: PhantomData<(K, V)>,
+}
+
+impl<K: Decode, V: Decode> Table<K, V> {
+    pub(super) fn new(name: &'static str, fd: BorrowedFd<'_>, capacity: u32) -> io::Result<Self> {
+        Ok(Self { name, capacity, map: MapHandle::new(fd, K::BYTES, V::BYTES)?, types: PhantomData })
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// Its name and capacity; the caller knows how many entries there are.
+    pub(super) fn fill(&self) -> MapFill<'static> {
+        MapFill { name: self.name, entries: 0, capacity: self.capacity }
+    }
+
+    pub(super) fn map(&self) -> &MapHandle {
+        &self.map
+    }
+
+    /// Calls `visit` for every entry and returns how many there are. An entry that is there all the time is visited
+    /// once.
+    pub(super) fn for_each(
+        &self,
+        batch: &mut Batch,
+        mut visit: impl FnMut(&[u8], K, V),
+    ) -> Result<u32, SourceError> {
+        let mut entries = BATCH_ENTRIES;
+        let mut cursor = None;
+        let mut visited = 0_u32;
+        loop {
+            batch.resize(&self.map, entries);
+            let copied = match self.map.lookup_batch(&mut cursor, &mut batch.keys, &mut batch.values) {
+                Ok(copied) => copied,
+                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && entries < self.capacity as usize => {
+                    entries *= 2;
+                    continue;
+                }
+                Err(source) => return Err(SourceError::Map { map: self.name, source }),
+            };
+            let keys = batch.keys.chunks_exact(K::BYTES);
+            let values = batch.values.chunks_exact(V::BYTES);
+            for (key, value) in keys.zip(values).take(copied) {
+                if let (Some(decoded), Some(value)) = (K::from_bytes(key), V::from_bytes(value)) {
+                    visit(key, decoded, value);
+                    visited += 1;
+                }
+            }
+            if cursor.is_none() {
+                return Ok(visited);
+            }
+        }
+    }
+
+    /// The value of one key, given as bytes.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<V>, SourceError> {
+        let mut value = vec![0; V::BYTES];
+        match self.map.lookup(key, &mut value) {
+            Ok(found) => Ok(if found { V::from_bytes(&value) } else { None }),
+            Err(source) => Err(SourceError::Map { map: self.name, source }),
+        }
+    }
+
+    /// Deletes an entry and returns what it was.
+    pub(super) fn take(&self, key: &[u8]) -> Result<Option<V>, SourceError> {
+        let mut value = vec![0; V::BYTES];
+        let taken = match self.map.take(key, &mut value) {
+            // Before Linux 5.14: in two steps, between which an update can be lost. Callers take idle entries only.
+            Err(e) if e.raw_os_error() != Some(libc::EPERM) => {
+                self.map.lookup(key, &mut value).and_then(|found| Ok(found && self.map.delete(key)?))
+            }
+            result => result,
+        };
+        match taken {
+            Ok(true) => Ok(V::from_bytes(&value)),
+            Ok(false) => Ok(None),
+            Err(source) => Err(SourceError::Map { map: self.name, source }),
+        }
+    }
+}
