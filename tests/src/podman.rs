@@ -1,8 +1,8 @@
-//! Podman in a sandbox: no daemon, only commands.
+//! Podman in a sandbox, of the system or of a user: no daemon, only commands.
 
 use std::process::Command;
 
-use crate::{Sandbox, image, run_output, try_run};
+use crate::{Place, Sandbox, image, run_output, try_run};
 
 /// Podman's own defaults are higher than what a test machine without CAP_SYS_RESOURCE may set.
 const LIMITS: &str = "--ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
@@ -10,23 +10,54 @@ const LIMITS: &str = "--ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
 /// The image every test container runs.
 const IMAGE: &str = "localhost/nodescope-test:1";
 
+/// The user of rootless containers.
+const USER_ID: u32 = 4242;
+const HOME: &str = "/var/lib/nodescope-test-user";
+
 /// Podman's storage, at its default places in the sandbox. Dropping it removes all containers.
 #[derive(Debug)]
 pub struct Podman {
     sandbox: Sandbox,
+    is_rootless: bool,
 }
 
 impl Podman {
-    /// Makes the sandbox and imports the image.
+    /// Podman of the system, with the image imported.
     #[track_caller]
     pub fn start() -> Self {
         let podman = Self {
             sandbox: Sandbox::new(),
+            is_rootless: false,
         };
-        let archive = podman.sandbox.directory().join("image.tar");
-        image::tar(&archive);
-        run_output(podman.client().arg("import").arg(&archive).arg(IMAGE));
+        podman.import_image();
         podman
+    }
+
+    /// Podman of a user that exists only in the sandbox, with the image imported.
+    #[track_caller]
+    pub fn start_rootless() -> Self {
+        let podman = Self {
+            sandbox: Sandbox::new(),
+            is_rootless: true,
+        };
+        let (id, name) = (USER_ID, "nodescope-test-user");
+        podman.sandbox.shell(&format!(
+            "echo {name}:x:{id}:{id}::{HOME}:/bin/sh >>/etc/passwd
+            echo {name}:x:{id}: >>/etc/group
+            echo {name}:100000:65536 >>/etc/subuid
+            echo {name}:100000:65536 >>/etc/subgid
+            mkdir -p {HOME} /run/user/{id}
+            chown {id}:{id} {HOME} /run/user/{id}"
+        ));
+        let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(podman.sandbox.directory(), reachable).expect("our own directory");
+        podman.import_image();
+        podman
+    }
+
+    /// The user of rootless containers.
+    pub fn user_id() -> u32 {
+        USER_ID
     }
 
     /// Where it runs.
@@ -34,8 +65,27 @@ impl Podman {
         &self.sandbox
     }
 
-    fn client(&self) -> Command {
-        let mut command = self.sandbox.command("podman");
+    fn import_image(&self) {
+        let archive = self.sandbox.directory().join("image.tar");
+        image::tar(&archive);
+        run_output(
+            self.client(Place::default())
+                .arg("import")
+                .arg(&archive)
+                .arg(IMAGE),
+        );
+    }
+
+    fn client(&self, place: Place<'_>) -> Command {
+        let place = Place {
+            sandbox: Some(&self.sandbox),
+            ..place
+        };
+        let mut command = if self.is_rootless {
+            self.of_user(place)
+        } else {
+            place.command("podman")
+        };
         command.args([
             // runc also runs where v1 and v2 hierarchies are mixed; crun refuses.
             "--runtime=runc",
@@ -43,20 +93,56 @@ impl Podman {
             "--log-level=error",
             "--events-backend=file",
         ]);
+        command.current_dir("/");
+        command
+    }
+
+    fn of_user(&self, place: Place<'_>) -> Command {
+        let mut command = place.command("setpriv");
+        command.args([
+            "--reuid",
+            &USER_ID.to_string(),
+            "--regid",
+            &USER_ID.to_string(),
+            "--clear-groups",
+        ]);
+        command.args([
+            "env",
+            &format!("HOME={HOME}"),
+            &format!("XDG_RUNTIME_DIR=/run/user/{USER_ID}"),
+            "podman",
+        ]);
         command
     }
 
     /// `podman WORDS`; its output.
     #[track_caller]
     pub fn run(&self, words: &str) -> String {
-        run_output(self.client().args(words.split_whitespace()))
+        self.run_in(Place::default(), words)
+    }
+
+    /// The same in another place.
+    #[track_caller]
+    pub fn run_in(&self, place: Place<'_>, words: &str) -> String {
+        run_output(self.client(place).args(words.split_whitespace()))
     }
 
     /// A container in the background, in the sandbox's network, that runs the load generator; its id.
     #[track_caller]
     pub fn run_load(&self, options: &str, words: &str) -> String {
+        self.make("run --detach", options, words)
+    }
+
+    /// The same, made but not started.
+    #[track_caller]
+    pub fn create_load(&self, options: &str, words: &str) -> String {
+        self.make("create", options, words)
+    }
+
+    #[track_caller]
+    fn make(&self, how: &str, options: &str, words: &str) -> String {
         self.run(&format!(
-            "run --detach {LIMITS} --network host {options} {IMAGE} /bin/nodescope-load {words}"
+            "{how} {LIMITS} --network host {options} {IMAGE} /bin/nodescope-load {words}"
         ))
     }
 }
@@ -64,7 +150,7 @@ impl Podman {
 impl Drop for Podman {
     fn drop(&mut self) {
         let _ = try_run(
-            self.client()
+            self.client(Place::default())
                 .args(["rm", "--all", "--force", "--time", "0"]),
         );
     }

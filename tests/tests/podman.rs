@@ -1,4 +1,4 @@
-//! Podman containers of the system.
+//! Podman containers of the system and of a user.
 
 use nodescope_tests::*;
 
@@ -66,4 +66,28 @@ fn connects_of_one_that_ends_at_once() {
         ..Expected::default()
     }
     .settles(&node.agent, &id, &to);
+}
+
+#[test]
+fn rootless() {
+    require_root!();
+    let podman = Podman::start_rootless();
+    let (user, name, port) = (Podman::user_id(), unique("web"), free_port());
+    let words = format!("serve --listen 0.0.0.0:{port}");
+    let id = podman.create_load(&format!("--name {name}"), &words);
+    // Without cgroup v2 a user's runtime cannot make cgroups, so systemd's part of it is played here.
+    let scope =
+        format!("/user.slice/user-{user}.slice/user@{user}.service/user.slice/libpod-{id}.scope");
+    let unit = Unit::at(&scope);
+    podman.run_in(Place::in_unit(&unit), &format!("start {name}"));
+    let agent = Agent::start_beside(podman.sandbox());
+    let container_id = format!("/podman/user-{user}/{name}");
+    let address = format!("{}:{port}", podman.sandbox().address());
+    let labels = [
+        ("container_id", container_id.as_str()),
+        ("listen_addr", address.as_str()),
+    ];
+    agent.settles("container_net_tcp_listen_info", &labels, 1);
+    // Before its cgroup goes.
+    drop(podman);
 }

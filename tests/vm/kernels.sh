@@ -16,7 +16,7 @@ shift
 state=$vm_dir/apt
 kernels=$vm_dir/kernels
 
-# Where the series live: 5.10 is bullseye's, 6.1 bookworm's, the later ones came to bookworm or trixie as backports.
+# Where the series live: 5.10 is bullseye's, 6.1 bookworm's, the later ones come as updates of bookworm or backports.
 write_sources() {
     local archive=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
     local security=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
@@ -24,7 +24,6 @@ write_sources() {
     for suite in bullseye bookworm; do
         echo "deb $options $security $suite-security main"
     done
-    echo "deb $options $archive bookworm main"
     echo "deb $options $archive trixie-backports main"
 }
 
@@ -46,7 +45,7 @@ update_lists() {
 # rebuilt for an older one (6.1.0-0.deb11) is the same kernel again.
 newest_package() {
     apt-cache "${apt[@]}" pkgnames "linux-image-$1" |
-        grep -E "^linux-image-${1//./\\.}[.+][0-9a-z.+-]*-$flavour\$" | grep -vF -e '-0.deb' -e -rt- | sort -V | tail -1
+        grep -E "^linux-image-${1//./\\.}[.+][0-9a-z.+-]*-$flavour\$" | grep -vF -e -0.deb | sort -V | tail -1
 }
 
 # Newer kernels keep the image or the modules in packages of their own.

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Boots a kernel in an emulated machine, runs a job in it as root and exits with the job's status; the machine's console is
+# printed. 125 means that the job never came to its end.
+#
+# usage: tests/vm/boot.sh KERNEL_DIR IMAGE JOB_DIR [KERNEL_PARAMETER]...
+#
+# JOB_DIR/run.sh is the job, everything beside it comes along. Emulation only: nothing here needs or uses /dev/kvm, and
+# times measured inside mean nothing.
+set -euo pipefail
+
+readonly limit_seconds=${VM_LIMIT_SECONDS:-420}
+readonly memory_mb=1024
+
+kernel=${1:?usage: boot.sh KERNEL_DIR IMAGE JOB_DIR [KERNEL_PARAMETER]...}
+image=$2
+job=$3
+shift 3
+initrd=$("$(dirname "$0")/initrd.sh" "$kernel")
+vmlinuz=("$kernel"/boot/vmlinuz-*)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# Kernels of 7.x panic at boot with TCG's XSAVE.
+cpu=max
+[[ $(basename "${vmlinuz[0]}") != vmlinuz-7.* ]] || cpu=max,-xsave
+
+# A raw disk has whole sectors.
+tar --create --record-size=64K --file="$work/job.tar" --directory="$job" .
+machine=(
+    -accel tcg,thread=multi -cpu "$cpu" -smp 2 -m "$memory_mb"
+    -nodefaults -no-user-config -display none -serial stdio -no-reboot -device virtio-rng-pci
+    -kernel "${vmlinuz[0]}" -initrd "$initrd"
+    -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off systemd.show_status=0 $*"
+    -drive "file=$image,format=raw,if=virtio,snapshot=on,cache=unsafe"
+    -drive "file=$work/job.tar,format=raw,if=virtio,readonly=on"
+)
+status=0
+timeout --kill-after=5 "$limit_seconds" qemu-system-x86_64 "${machine[@]}" </dev/null |
+    tr -d '\r' | tee "$work/console" || status=$?
+result=$(sed -n 's/^.*VM_EXIT=\([0-9]*\).*/\1/p' "$work/console" | tail -1)
+if [ -z "$result" ]; then
+    echo "boot.sh: no result, qemu's status is $status (124: over $limit_seconds s)"
+    exit 125
+fi
+exit "$result"
