@@ -26,6 +26,7 @@ type Layout = fn(&[&[u8]]) -> Option<Class>;
 /// Layouts of paths that hold no container, in the order they are tried.
 const LAYOUTS: &[Layout] = &[
     pod_directory,
+    podman_directory,
     docker_directory,
     unit::talos,
     unit::user,
@@ -154,6 +155,13 @@ fn by_name(above: &[&[u8]], name: &[u8]) -> Option<Class> {
 
 fn pod_directory(components: &[&[u8]]) -> Option<Class> {
     is_in_pod(components).then_some(Class::Pod)
+}
+
+/// Podman's directory of all containers, or that of one of its pods.
+fn podman_directory(components: &[&[u8]]) -> Option<Class> {
+    components
+        .contains(&podman::PARENT)
+        .then_some(Class::Ignored(Ignored::PodDirectory))
 }
 
 /// Below `/docker`, but not a container: a step of an image build, for example.

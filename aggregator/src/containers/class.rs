@@ -52,7 +52,7 @@ pub enum Ignored {
     Scope,
     /// A process that only watches a container, such as conmon.
     Monitor,
-    /// A cgroup of a pod without a container.
+    /// A cgroup that only holds those of a pod's containers.
     PodDirectory,
     /// A pause container, which only holds a pod's namespaces.
     Pause,

@@ -47,8 +47,6 @@ pub struct Settings {
     pub docker_socket: Option<PathBuf>,
     /// A CRI socket, of containerd or CRI-O. Access to it is as good as root; off by default.
     pub cri_socket: Option<PathBuf>,
-    /// Home directory of a user, for the data-root of rootless docker. May block.
-    pub home_of: fn(u32) -> Option<PathBuf>,
     /// The time of day, which tells a CronJob's pods from others.
     pub now: fn() -> SystemTime,
 }
@@ -70,16 +68,9 @@ impl Default for Settings {
             ],
             docker_socket: None,
             cri_socket: None,
-            home_of: home_of_user,
             now: SystemTime::now,
         }
     }
-}
-
-fn home_of_user(uid: u32) -> Option<PathBuf> {
-    nix::unistd::User::from_uid(uid.into())
-        .ok()?
-        .map(|user| user.dir)
 }
 
 /// A container or service with its name.

@@ -32,7 +32,7 @@ impl Sources {
         let deadline = settings.api_deadline;
         Self {
             reader: Reader::new(opener, settings.file_deadline),
-            docker_roots: DockerRoots::new(settings),
+            docker_roots: DockerRoots::new(&settings.docker_roots),
             containerd_namespaces: settings.containerd_namespaces.clone(),
             docker_api: settings
                 .docker_socket

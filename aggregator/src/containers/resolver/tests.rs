@@ -100,13 +100,7 @@ fn docker_file(id: &str) -> OwnedOpenFile {
 }
 
 fn resolver(directory: &Arc<Directory>) -> Resolver {
-    Resolver::new(
-        directory.clone(),
-        Settings {
-            home_of: |_| Some("/home/u".into()),
-            ..Settings::default()
-        },
-    )
+    Resolver::new(directory.clone(), Settings::default())
 }
 
 async fn resolve(resolver: &Resolver, path: &str) -> Resolution {
@@ -243,34 +237,48 @@ async fn a_gvisor_sandbox_is_named_after_its_pod() {
 #[tokio::test]
 async fn docker_may_keep_its_files_elsewhere() {
     let directory = Directory::new();
+    let daemon = OwnedOpenFile::of_kind(FileKind::DockerDaemon);
+    directory.write(&daemon, br#"{"data-root": "/srv/docker"}"#);
     directory.write(
-        &OwnedOpenFile::of_kind(FileKind::DockerDaemon),
-        br#"{"data-root": "/srv/docker"}"#,
-    );
-    directory.put(
         &OwnedOpenFile {
-            root: b"/srv/docker".to_vec(),
-            ..docker_file(ID)
+            uid: 1001,
+            ..daemon
         },
-        "docker_web.json",
+        br#"{"data-root": "/srv/1001"}"#,
     );
-    let rootless = OwnedOpenFile {
-        root: b"/home/u/.local/share/docker".to_vec(),
-        uid: 1000,
-        ..docker_file(CRI_ID)
+    let rows = [
+        (ID, "/srv/docker", 0, "/docker/web"),
+        (CRI_ID, "", 0, "/docker/web"),
+        (ID, "/srv/1001", 1001, "/docker/user-1001/web"),
+        (ID, "", 1000, "/docker/user-1000/web"),
+        (PODMAN_ID, "/mnt", 0, "/docker/web"),
+    ];
+    let settings = Settings {
+        docker_roots: vec!["/mnt".into()],
+        ..Settings::default()
     };
-    directory.put(&rootless, "docker_k8s.json");
-    let resolver = resolver(&directory);
-    assert_eq!(
-        id(&resolve(&resolver, &format!("/docker/{ID}")).await),
-        "/docker/web"
-    );
-    let path =
-        format!("/user.slice/user-1000.slice/user@1000.service/user.slice/docker-{CRI_ID}.scope");
-    assert_eq!(
-        id(&resolve(&resolver, &path).await),
-        "/docker/user-1000/k8s_app"
-    );
+    let resolver = Resolver::new(directory.clone(), settings);
+    for (container, root, uid, expected) in rows {
+        directory.put(
+            &OwnedOpenFile {
+                root: root.into(),
+                uid,
+                ..docker_file(container)
+            },
+            "docker_web.json",
+        );
+        let path = match uid {
+            0 => format!("/docker/{container}"),
+            uid => format!(
+                "/user.slice/user-{uid}.slice/user@{uid}.service/user.slice/docker-{container}.scope"
+            ),
+        };
+        assert_eq!(
+            id(&resolve(&resolver, &path).await),
+            expected,
+            "{root} {uid}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
