@@ -153,6 +153,9 @@ static __always_inline void count_failed_update(__u32 stage, long err)
 	count_loss(stage, err == -E2BIG ? LOSS_FULL : LOSS_REFUSED);
 }
 
+/* Never read: a type that only local variables have is not in the BTF, where tests/layout.rs looks for it. */
+const volatile struct event event_layout;
+
 static __always_inline void notify(__u32 kind, __u32 hierarchy, __u64 id)
 {
 	struct event event = { .kind = kind, .hierarchy = hierarchy, .id = id };

@@ -16,6 +16,7 @@ use aya::programs::{
 use aya::programs::links::{FdLink, LinkError};
 use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 use nodescope_ebpf::{OBJECT, globals, maps};
+use nodescope_schema::Verdict;
 
 use super::bpf;
 use super::probes::{Attach, PROBES, Probe, Program};
@@ -133,12 +134,12 @@ enum Running {
 
 impl Loaded {
     fn climb_down(&mut self, probe: &Probe, rungs: Rungs, btf: &Btf, cgroup_root: &File) -> HookState {
-        let skipped = match rungs {
-            Rungs::Best => 0,
-            Rungs::SkipFirst if probe.name == "tcp_state" => 1,
-            Rungs::SkipFirst => 0,
-        };
         let mut refusals = Vec::new();
+        if let Some(needed) = self.hooks.iter().find(|hook| hook.is(probe.needs) && hook.verdict != Verdict::Ok) {
+            refusals.push(Refusal::because_of(needed));
+            return judge(probe, &refusals, None);
+        }
+        let skipped = usize::from(rungs == Rungs::LowerTcp && probe.rungs.iter().any(|rung| !rung.missing.is_empty()));
         for (index, rung) in probe.rungs.iter().enumerate().skip(skipped) {
             match self.start_all(rung.programs, btf, cgroup_root) {
                 Ok(()) => return judge(probe, &refusals, Some(index)),

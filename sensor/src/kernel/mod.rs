@@ -99,8 +99,8 @@ pub enum Rungs {
     /// All, the best first.
     #[default]
     Best,
-    /// For TCP the one for old kernels at once. For trying it on a new kernel.
-    SkipFirst,
+    /// For TCP those for old kernels at once, to try them on a new one.
+    LowerTcp,
 }
 
 /// The loaded programs and their maps. The programs run until this is dropped.

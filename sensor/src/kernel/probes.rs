@@ -44,8 +44,12 @@ pub(super) struct Probe {
     /// Shown to users and used as a label value.
     pub name: &'static str,
     pub rungs: &'static [Rung],
+    /// The probe whose first rung must run for this one to be right; empty when there is none.
+    pub needs: &'static str,
 }
 
+/// The probe that follows sockets from their making on; what the iterators find must be followed too.
+const TCP_STATE: &str = "tcp_state";
 /// Iterators the sensor runs itself, by the name of their program.
 pub(super) const FIND_PROCESSES: &str = "find_processes";
 pub(super) const SCAN_LISTENS: &str = "scan_listens";
@@ -54,7 +58,7 @@ pub(super) const ADOPT_CONNECTIONS: &str = "adopt_connections";
 /// In the order of attaching. The iterators come last: what begins while they run is seen by the hooks before them.
 pub(super) const PROBES: &[Probe] = &[
     Probe {
-        name: "tcp_state",
+        name: TCP_STATE,
         rungs: &[
             Rung {
                 name: "tp_btf/inet_sock_set_state",
@@ -71,30 +75,37 @@ pub(super) const PROBES: &[Probe] = &[
                 missing: "sockets older than the sensor and the IPV6_V6ONLY of listeners",
             },
         ],
+        needs: "",
     },
     Probe {
         name: "tcp_bytes_sent",
         rungs: &[only("cgroup_skb/egress", &[program("packet_egress", Attach::Egress)])],
+        needs: "",
     },
     Probe {
         name: "tcp_bytes_received",
         rungs: &[only("cgroup_skb/ingress", &[program("packet_ingress", Attach::Ingress)])],
+        needs: "",
     },
     Probe {
         name: "process_fork",
         rungs: &[only("tp_btf/sched_process_fork", &[tracepoint("process_fork", "sched_process_fork")])],
+        needs: "",
     },
     Probe {
         name: "process_exec",
         rungs: &[only("tp_btf/sched_process_exec", &[tracepoint("process_exec", "sched_process_exec")])],
+        needs: "",
     },
     Probe {
         name: "process_exit",
         rungs: &[only("tp_btf/sched_process_exit", &[tracepoint("process_exit", "sched_process_exit")])],
+        needs: "",
     },
     Probe {
         name: "process_move",
         rungs: &[only("tp_btf/cgroup_attach_task", &[tracepoint("process_move", "cgroup_attach_task")])],
+        needs: "",
     },
     Probe {
         name: "oom_kill",
@@ -106,30 +117,37 @@ pub(super) const PROBES: &[Probe] = &[
             },
             Rung { name: "tp_btf/mark_victim (pid)", programs: &[tracepoint("oom_pid", "mark_victim")], missing: "" },
         ],
+        needs: "",
     },
     Probe {
         name: "cgroup_mkdir",
         rungs: &[only("tp_btf/cgroup_mkdir", &[tracepoint("cgroup_mkdir", "cgroup_mkdir")])],
+        needs: "",
     },
     Probe {
         name: "cgroup_rename",
         rungs: &[only("tp_btf/cgroup_rename", &[tracepoint("cgroup_rename", "cgroup_rename")])],
+        needs: "",
     },
     Probe {
         name: "cgroup_rmdir",
         rungs: &[only("tp_btf/cgroup_rmdir", &[tracepoint("cgroup_rmdir", "cgroup_rmdir")])],
+        needs: "",
     },
     Probe {
         name: "existing_processes",
         rungs: &[only("iter/task", &[program(FIND_PROCESSES, Attach::Iterator("task"))])],
+        needs: "",
     },
     Probe {
         name: "listen_holders",
         rungs: &[only("iter/task_file", &[program(SCAN_LISTENS, Attach::Iterator("task_file"))])],
+        needs: TCP_STATE,
     },
     Probe {
         name: "existing_connections",
         rungs: &[only("iter/task_file", &[program(ADOPT_CONNECTIONS, Attach::Iterator("task_file"))])],
+        needs: TCP_STATE,
     },
 ];
 
@@ -170,6 +188,13 @@ mod tests {
         assert_eq!(names.len(), PROBES.len());
         for name in names {
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_probe_needs_only_what_comes_before_it() {
+        for (index, probe) in PROBES.iter().enumerate().filter(|(_, probe)| !probe.needs.is_empty()) {
+            assert!(PROBES[..index].iter().any(|earlier| earlier.name == probe.needs), "{}", probe.name);
         }
     }
 

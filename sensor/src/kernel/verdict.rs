@@ -18,6 +18,14 @@ pub(super) struct Refusal {
     pub reason: String,
 }
 
+impl Refusal {
+    /// A hook that another one needs is not on its first rung.
+    pub(super) fn because_of(needed: &HookState) -> Self {
+        let reason = format!("of no use without the first rung of {}", needed.name);
+        Self { program: needed.name, unsupported: true, reason }
+    }
+}
+
 /// The state of a hook, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HookState {
@@ -28,6 +36,10 @@ pub(super) struct HookState {
 }
 
 impl HookState {
+    pub(super) fn is(&self, name: &str) -> bool {
+        self.name == name
+    }
+
     pub(super) fn record(&self) -> Hook<'_> {
         Hook { name: self.name, rung: self.rung, verdict: self.verdict, detail: &self.detail }
     }
@@ -44,6 +56,7 @@ pub(super) fn judge(probe: &Probe, refusals: &[Refusal], reached: Option<usize>)
     // Some ladders only follow a kernel's change: their lower rungs miss nothing.
     let (verdict, detail) = match rung.missing {
         "" => (Verdict::Ok, String::new()),
+        missing if why.is_empty() => (Verdict::Degraded, format!("missing: {missing}")),
         missing => (Verdict::Degraded, format!("missing: {missing} ({why})")),
     };
     HookState { name: probe.name, rung: rung.name, verdict, detail: one_line(&detail) }
