@@ -1,0 +1,255 @@
+//! The file broker: opens the files of a closed table for the client, in a thread of its own so that a slow file system
+//! never holds up the stream.
+//!
+//! [`arguments`] checks a request's form, [`kinds`] says which paths it means, [`walk`] opens one of them safely. The
+//! thread has a queue of [`QUEUE_LENGTH`] requests; when it is full, or more come than [`OPENS_PER_SECOND`], the request
+//! is refused and the client asks later. A file system that hangs takes the broker with it until it answers, and
+//! nothing else.
+
+pub mod arguments;
+pub mod kinds;
+pub mod walk;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nodescope_schema::{OpenFile, Refusal};
+
+use crate::passwd;
+use crate::rate::TokenBucket;
+use arguments::Query;
+use kinds::Place;
+use walk::Owners;
+
+/// Files opened a second; requests above it are refused.
+pub const OPENS_PER_SECOND: u32 = 500;
+/// Files opened at once after a quiet time: a client that starts on a node with a thousand containers.
+pub const OPENS_BURST: u32 = 2000;
+/// Requests that wait for the thread; with more the request is refused.
+pub const QUEUE_LENGTH: usize = 256;
+
+/// The stream's side of the broker.
+#[derive(Debug)]
+pub struct Broker {
+    jobs: SyncSender<Job>,
+    answers: Receiver<Answer>,
+    wake: Arc<EventFd>,
+    bucket: TokenBucket,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Answer {
+    /// Which connection asked.
+    pub connection: u64,
+    /// The request's number.
+    pub id: u64,
+    /// The file, open for reading.
+    pub result: Result<OwnedFd, Refusal>,
+}
+
+#[derive(Debug)]
+struct Job {
+    connection: u64,
+    id: u64,
+    query: Query,
+}
+
+impl Broker {
+    /// Starts the thread and waits until it runs, so that a seccomp filter set afterwards need not allow its start.
+    ///
+    /// # Errors
+    /// The thread or its event descriptor cannot be made.
+    pub fn start(files: Files) -> io::Result<Self> {
+        let wake = Arc::new(EventFd::from_flags(
+            EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+        )?);
+        let (jobs, job_queue) = sync_channel::<Job>(QUEUE_LENGTH);
+        let (answer_queue, answers) = sync_channel(QUEUE_LENGTH);
+        let (ready, started) = sync_channel(1);
+        let thread_wake = Arc::clone(&wake);
+        std::thread::Builder::new()
+            .name("broker".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let _ = ready.send(());
+                serve(&files, &job_queue, &answer_queue, &thread_wake);
+            })?;
+        started.recv().map_err(io::Error::other)?;
+        let bucket = TokenBucket::new(OPENS_PER_SECOND, OPENS_BURST, Instant::now());
+        Ok(Self {
+            jobs,
+            answers,
+            wake,
+            bucket,
+        })
+    }
+
+    /// Hands a request to the thread.
+    ///
+    /// # Errors
+    /// Refused at once: an argument of the wrong form, or too many requests.
+    pub fn submit(
+        &mut self,
+        connection: u64,
+        id: u64,
+        request: &OpenFile<'_>,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if !self.bucket.take(now) {
+            return Err(Refusal::RateLimited);
+        }
+        let query = Query::check(request)?;
+        let job = Job {
+            connection,
+            id,
+            query,
+        };
+        self.jobs.try_send(job).map_err(|_| Refusal::RateLimited)
+    }
+
+    /// Readable when there are answers.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// An answer, if there is one. To be called until there is none: only then does [`Self::wake_fd`] rest.
+    pub fn answer(&self) -> Option<Answer> {
+        self.answers.try_recv().ok().or_else(|| {
+            // Between the last look and this reset one may have come.
+            let _ = self.wake.read();
+            self.answers.try_recv().ok()
+        })
+    }
+}
+
+/// The thread needs little; musl's and glibc's defaults differ.
+const STACK_BYTES: usize = 256 << 10;
+
+fn serve(files: &Files, jobs: &Receiver<Job>, answers: &SyncSender<Answer>, wake: &EventFd) {
+    for Job {
+        connection,
+        id,
+        query,
+    } in jobs
+    {
+        let result = files.open(&query);
+        if answers
+            .send(Answer {
+                connection,
+                id,
+                result,
+            })
+            .is_err()
+        {
+            return;
+        }
+        // It fails only when the counter is full, and then it is readable.
+        let _ = wake.write(1);
+    }
+}
+
+/// The node's files, seen from a root directory.
+#[derive(Debug)]
+pub struct Files {
+    root: OwnedFd,
+    system: u32,
+}
+
+impl Files {
+    /// Files below `root`; those of the system belong to `system`.
+    pub fn new(root: OwnedFd, system: u32) -> Self {
+        Self { root, system }
+    }
+
+    /// Opens the first file there is of those that `query` can mean.
+    ///
+    /// # Errors
+    /// See [`walk::open`]. With several places the gravest: a file that is there and may not be given out.
+    pub fn open(&self, query: &Query) -> Result<OwnedFd, Refusal> {
+        let home = if query.uid == 0 {
+            String::new()
+        } else {
+            self.home(query.uid)?
+        };
+        let user = (query.uid != 0).then_some(query.uid);
+        let owners = Owners {
+            system: self.system,
+            user,
+        };
+        let places = if query.uid == 0 {
+            query.kind.system
+        } else {
+            query.kind.user
+        };
+        let mut refused = Refusal::NotFound;
+        for place in places {
+            let base = base_of(place, query, &home);
+            let file = file_of(place, query);
+            match walk::open(
+                self.root.as_fd(),
+                &base,
+                &file,
+                owners,
+                query.kind.max_bytes,
+            ) {
+                Ok(fd) => return Ok(fd),
+                Err(Refusal::NotFound) => {}
+                Err(refusal) => refused = refusal,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Home directory of a user of `/etc/passwd`.
+    fn home(&self, uid: u32) -> Result<String, Refusal> {
+        let owners = Owners {
+            system: self.system,
+            user: None,
+        };
+        let max_bytes = passwd::MAX_PASSWD_BYTES;
+        let file = walk::open(self.root.as_fd(), "/etc", "passwd", owners, max_bytes)?;
+        let text = read_to_end(file, max_bytes).map_err(|_| Refusal::Io)?;
+        let user = passwd::find_uid(&text, uid).ok_or(Refusal::NotFound)?;
+        let home = std::str::from_utf8(user.home).map_err(|_| Refusal::NotFound)?;
+        let plain = home.starts_with('/') && !home.split('/').any(|part| part == "..");
+        if plain {
+            Ok(home.to_owned())
+        } else {
+            Err(Refusal::NotFound)
+        }
+    }
+}
+
+fn read_to_end(file: OwnedFd, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    io::Read::read_to_end(
+        &mut io::Read::take(std::fs::File::from(file), max_bytes),
+        &mut text,
+    )?;
+    Ok(text)
+}
+
+fn base_of(place: &Place, query: &Query, home: &str) -> String {
+    if !query.root.is_empty() {
+        return query.root.clone();
+    }
+    place
+        .base
+        .replace("{home}", home)
+        .replace("{uid}", &query.uid.to_string())
+}
+
+fn file_of(place: &Place, query: &Query) -> String {
+    place
+        .file
+        .replace("{namespace}", &query.namespace)
+        .replace("{container}", &query.container)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use nodescope_schema::FileKind;
+
+use super::*;
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn files(root: &Path) -> Files {
+    let root = OwnedFd::from(fs::File::open(root).unwrap());
+    Files::new(root, nix::unistd::geteuid().as_raw())
+}
+
+fn put(root: &Path, path: &str, text: &str) {
+    let path = root.join(path.trim_start_matches('/'));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn read(files: &Files, request: &OpenFile<'_>) -> Result<String, Refusal> {
+    let fd = files.open(&Query::check(request)?)?;
+    let mut text = String::new();
+    fs::File::from(fd).read_to_string(&mut text).unwrap();
+    Ok(text)
+}
+
+/// A good request of a kind for the system's runtime.
+fn request(kind: FileKind) -> OpenFile<'static> {
+    let row = kinds::find(kind).unwrap();
+    let container: &[u8] = match row.container {
+        kinds::Form::Empty => b"",
+        kinds::Form::Id => ID.as_bytes(),
+        kinds::Form::Name => b"name",
+    };
+    let namespace: &[u8] = if row.namespace == kinds::Form::Empty {
+        b""
+    } else {
+        b"k8s.io"
+    };
+    OpenFile {
+        kind,
+        container,
+        namespace,
+        root: b"",
+        uid: 0,
+    }
+}
+
+#[test]
+fn every_place_of_every_row_is_found_and_the_first_wins() {
+    for kind in &kinds::KINDS {
+        let request = request(kind.file_kind);
+        let query = Query::check(&request).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(read(&files(root.path()), &request), Err(Refusal::NotFound));
+        for place in kind.system.iter().rev() {
+            let path = format!("{}/{}", base_of(place, &query, ""), file_of(place, &query));
+            put(root.path(), &path, &path);
+            assert_eq!(read(&files(root.path()), &request), Ok(path));
+        }
+    }
+}
+
+#[test]
+fn a_data_root_replaces_the_base() {
+    let root = tempfile::tempdir().unwrap();
+    put(
+        root.path(),
+        &format!("/data/docker/containers/{ID}/config.v2.json"),
+        "moved",
+    );
+    let docker = request(FileKind::DockerConfig);
+    assert_eq!(read(&files(root.path()), &docker), Err(Refusal::NotFound));
+    let moved = OpenFile {
+        root: b"/data/docker",
+        ..docker
+    };
+    assert_eq!(read(&files(root.path()), &moved), Ok("moved".to_owned()));
+}
+
+#[test]
+fn a_user_must_be_in_passwd_and_have_a_plain_home() {
+    let root = tempfile::tempdir().unwrap();
+    let me = nix::unistd::geteuid().as_raw();
+    let (other, uid) = (me + 1, me + 2);
+    let text = format!("up:x:{other}:1::/home/../etc:\n");
+    put(root.path(), "/etc/passwd", &text);
+    let store = OpenFile {
+        uid,
+        ..request(FileKind::StorageContainers)
+    };
+    assert_eq!(read(&files(root.path()), &store), Err(Refusal::NotFound));
+    assert_eq!(
+        read(
+            &files(root.path()),
+            &OpenFile {
+                uid: other,
+                ..store
+            }
+        ),
+        Err(Refusal::NotFound)
+    );
+
+    // The file is there but ours, not the user's.
+    put(
+        root.path(),
+        "/etc/passwd",
+        &format!("anna:x:{uid}:1::/home/anna:\n"),
+    );
+    let path = "/home/anna/.local/share/containers/storage/overlay-containers/containers.json";
+    put(root.path(), path, "[]");
+    assert_eq!(read(&files(root.path()), &store), Err(Refusal::Forbidden));
+    if me == 0 {
+        std::os::unix::fs::chown(root.path().join(&path[1..]), Some(uid), None).unwrap();
+        assert_eq!(read(&files(root.path()), &store), Ok("[]".to_owned()));
+    }
+}
+
+#[test]
+fn the_thread_answers_and_limits() {
+    let root = tempfile::tempdir().unwrap();
+    put(root.path(), "/etc/docker/daemon.json", "{}");
+    let mut broker = Broker::start(files(root.path())).unwrap();
+    let request = request(FileKind::DockerDaemon);
+    let now = Instant::now();
+    assert_eq!(broker.submit(7, 1, &request, now), Ok(()));
+    let bad = OpenFile {
+        container: b"x",
+        ..request
+    };
+    assert_eq!(broker.submit(7, 2, &bad, now), Err(Refusal::BadArgument));
+
+    let answer = wait_for_answer(&broker);
+    assert_eq!((answer.connection, answer.id), (7, 1));
+    assert!(answer.result.is_ok());
+
+    let results: Vec<_> = (0..10_000)
+        .map(|id| broker.submit(7, id, &request, now))
+        .collect();
+    let taken = results.iter().filter(|result| result.is_ok()).count();
+    assert!(
+        taken >= QUEUE_LENGTH.min(OPENS_BURST as usize - 2),
+        "{taken}"
+    );
+    assert!(taken <= OPENS_BURST as usize, "{taken}");
+    assert!(
+        results
+            .iter()
+            .flat_map(|result| result.err())
+            .all(|why| why == Refusal::RateLimited)
+    );
+}
+
+fn wait_for_answer(broker: &Broker) -> Answer {
+    for _ in 0..500 {
+        if let Some(answer) = broker.answer() {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no answer");
+}

@@ -1,0 +1,28 @@
+//! The privileged half of nodescope: loads the BPF programs, streams what they count to one unprivileged client and
+//! opens, for that client, the few files of a closed table that only root may read.
+//!
+//! It is small and blocking on purpose: one thread for the stream, one for opening files. It parses the kernel's
+//! structures, a few lines of `/proc` and `/etc/passwd`, and the client's requests; never logs, JSON, ELF or HTTP. It
+//! has no configuration file, so that root parses nothing more: everything is a flag (see [`args`]).
+//!
+//! `main.rs` shows the order of things: what needs rights comes first, then the rights are dropped ([`privilege`]), then
+//! the system calls ([`seccomp`]), and only then is the first byte of a client read ([`stream`]).
+//!
+//! Test it with `cargo test -p nodescope-sensor`, as root for all of it; `nodescope-sensor --check` tests the kernel.
+#![deny(unsafe_code)]
+
+pub mod args;
+pub mod broker;
+pub mod check;
+pub mod exit;
+pub mod host;
+pub mod kernel;
+pub mod losses;
+pub mod packet;
+pub mod passwd;
+pub mod privilege;
+pub mod rate;
+pub mod seccomp;
+pub mod setup;
+pub mod socket;
+pub mod stream;

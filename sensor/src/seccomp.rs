@@ -1,0 +1,219 @@
+//! The system calls that are left once the stream runs. Anything else kills the process.
+//!
+//! [`CALLS`] is the whole list, each with who needs it; where an argument decides what a call can do, the argument is
+//! part of the row. The point of it: no program is started, no socket made, no file opened for writing, no BPF program
+//! loaded, no memory made executable, no other process touched.
+
+use std::collections::BTreeMap;
+
+use libc::c_long;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter_all_threads,
+};
+
+/// An allowed system call.
+#[derive(Debug)]
+pub struct Call {
+    /// Its number.
+    pub number: c_long,
+    /// What its arguments must be.
+    pub when: When,
+    /// Who needs it.
+    pub why: &'static str,
+}
+
+/// What the arguments of a call must be.
+#[derive(Debug)]
+pub enum When {
+    /// Anything.
+    Always,
+    /// These bits of the argument with this index are zero.
+    BitsClear(u8, u64),
+    /// The argument with this index is one of these.
+    OneOf(u8, &'static [u64]),
+}
+
+/// Flags of `openat` with which a file can be changed or made. The last is the own bit of `O_TMPFILE`.
+const WRITE_FLAGS: u64 = (libc::O_ACCMODE
+    | libc::O_CREAT
+    | libc::O_TRUNC
+    | libc::O_APPEND
+    | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u64;
+const EXECUTABLE: u64 = libc::PROT_EXEC as u64;
+
+/// Commands of `bpf(2)` used after the start, by their numbers in `linux/bpf.h`.
+const BPF_COMMANDS: [u64; 7] = [
+    1,  // BPF_MAP_LOOKUP_ELEM
+    2,  // BPF_MAP_UPDATE_ELEM: evicted flows are added up
+    3,  // BPF_MAP_DELETE_ELEM
+    4,  // BPF_MAP_GET_NEXT_KEY
+    24, // BPF_MAP_LOOKUP_BATCH
+    25, // BPF_MAP_LOOKUP_AND_DELETE_BATCH
+    33, // BPF_ITER_CREATE: the walk over open files
+];
+const FCNTL_COMMANDS: [u64; 3] = [
+    libc::F_DUPFD_CLOEXEC as u64,
+    libc::F_GETFD as u64,
+    libc::F_GETFL as u64,
+];
+
+const fn call(number: c_long, when: When, why: &'static str) -> Call {
+    Call { number, when, why }
+}
+
+/// Every allowed call.
+pub const CALLS: &[Call] = &[
+    // Waiting and time.
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_poll, When::Always, "loop"),
+    call(libc::SYS_ppoll, When::Always, "loop"),
+    call(
+        libc::SYS_restart_syscall,
+        When::Always,
+        "a wait that a stop signal interrupted",
+    ),
+    call(
+        libc::SYS_clock_gettime,
+        When::Always,
+        "loop, status; mostly answered without a call",
+    ),
+    call(
+        libc::SYS_futex,
+        When::Always,
+        "queues between loop and broker, allocator",
+    ),
+    call(
+        libc::SYS_sched_yield,
+        When::Always,
+        "queues between loop and broker",
+    ),
+    // The client.
+    call(libc::SYS_accept4, When::Always, "connections"),
+    call(libc::SYS_getsockopt, When::Always, "who connects"),
+    call(libc::SYS_recvfrom, When::Always, "messages"),
+    call(libc::SYS_sendmsg, When::Always, "packets and descriptors"),
+    // Files.
+    call(
+        libc::SYS_openat,
+        When::BitsClear(2, WRITE_FLAGS),
+        "broker; rescan reads /proc",
+    ),
+    call(libc::SYS_fstat, When::Always, "broker"),
+    call(
+        libc::SYS_newfstatat,
+        When::Always,
+        "broker, removing the socket",
+    ),
+    call(libc::SYS_statx, When::Always, "size of a file that is read"),
+    call(
+        libc::SYS_readlinkat,
+        When::Always,
+        "broker: links that root made",
+    ),
+    call(
+        libc::SYS_fcntl,
+        When::OneOf(1, &FCNTL_COMMANDS),
+        "broker: a copy of the root's descriptor",
+    ),
+    call(
+        libc::SYS_read,
+        When::Always,
+        "signals, wake-ups, iterators, /etc/passwd",
+    ),
+    call(libc::SYS_pread64, When::Always, "own memory use"),
+    call(libc::SYS_lseek, When::Always, "size of a file that is read"),
+    call(libc::SYS_write, When::Always, "log, recording, wake-ups"),
+    call(libc::SYS_writev, When::Always, "log"),
+    call(libc::SYS_close, When::Always, "everybody"),
+    call(libc::SYS_unlinkat, When::Always, "removing the socket"),
+    // The kernel side.
+    call(
+        libc::SYS_bpf,
+        When::OneOf(0, &BPF_COMMANDS),
+        "maps and iterators",
+    ),
+    // Memory.
+    call(libc::SYS_brk, When::Always, "allocator"),
+    call(libc::SYS_mmap, When::BitsClear(2, EXECUTABLE), "allocator"),
+    call(
+        libc::SYS_mprotect,
+        When::BitsClear(2, EXECUTABLE),
+        "allocator: heaps of threads",
+    ),
+    call(libc::SYS_mremap, When::Always, "allocator"),
+    call(
+        libc::SYS_munmap,
+        When::Always,
+        "allocator, ring buffer, end of a thread",
+    ),
+    call(
+        libc::SYS_madvise,
+        When::Always,
+        "allocator, end of a thread",
+    ),
+    call(libc::SYS_getrandom, When::Always, "seeds of hash tables"),
+    // The end.
+    call(libc::SYS_rt_sigprocmask, When::Always, "end of a thread"),
+    call(
+        libc::SYS_rt_sigreturn,
+        When::Always,
+        "return from a signal handler",
+    ),
+    call(libc::SYS_sigaltstack, When::Always, "end of a thread"),
+    call(libc::SYS_exit, When::Always, "end of a thread"),
+    call(libc::SYS_exit_group, When::Always, "end of the process"),
+];
+
+/// The filter cannot be made or set.
+#[derive(Debug, thiserror::Error)]
+pub enum SeccompError {
+    /// It cannot be made for this machine.
+    #[error("cannot make the seccomp filter")]
+    Compile(#[from] BackendError),
+    /// The kernel does not take it.
+    #[error("cannot set the seccomp filter: the kernel must have CONFIG_SECCOMP_FILTER")]
+    Apply(#[from] seccompiler::Error),
+}
+
+/// Leaves only [`CALLS`] to all threads, for good.
+///
+/// # Errors
+/// See [`SeccompError`]; nothing is restricted then.
+pub fn restrict() -> Result<(), SeccompError> {
+    apply_filter_all_threads(&filter()?).map_err(SeccompError::Apply)
+}
+
+fn filter() -> Result<BpfProgram, BackendError> {
+    let mut rules = BTreeMap::new();
+    for call in CALLS {
+        rules.insert(call.number, rules_of(&call.when)?);
+    }
+    let arch = TargetArch::try_from(std::env::consts::ARCH)?;
+    SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        arch,
+    )?
+    .try_into()
+}
+
+/// One of these rules must hold; no rule at all means always.
+fn rules_of(when: &When) -> Result<Vec<SeccompRule>, BackendError> {
+    let rule = |index, operator, value| {
+        let condition = SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)?;
+        SeccompRule::new(vec![condition])
+    };
+    match when {
+        When::Always => Ok(Vec::new()),
+        When::BitsClear(index, bits) => Ok(vec![rule(*index, SeccompCmpOp::MaskedEq(*bits), 0)?]),
+        When::OneOf(index, values) => values
+            .iter()
+            .map(|value| rule(*index, SeccompCmpOp::Eq, *value))
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! Each test makes a system call in a child under the filter and looks at how the child ends.
+#![expect(
+    unsafe_code,
+    reason = "forks, and makes system calls that have no safe form"
+)]
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+
+use super::*;
+
+/// How a child ends that sets the filter and then does `action`.
+fn outcome(action: fn() -> c_long) -> WaitStatus {
+    let filter = filter().unwrap();
+    // SAFETY: between fork and _exit the child makes only system calls, and allocates nothing.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => waitpid(child, None).unwrap(),
+        ForkResult::Child => {
+            let status = if apply_filter_all_threads(&filter).is_ok() {
+                action();
+                0
+            } else {
+                99
+            };
+            // SAFETY: ends the child at once.
+            unsafe { libc::_exit(status) }
+        }
+    }
+}
+
+fn is_killed(action: fn() -> c_long) -> bool {
+    match outcome(action) {
+        WaitStatus::Signaled(_, Signal::SIGSYS, _) => true,
+        WaitStatus::Exited(_, 0) => false,
+        other => panic!("{other:?}"),
+    }
+}
+
+const PATH: &std::ffi::CStr = c"/dev/null";
+
+// SAFETY (all below): the calls get valid or null pointers, which the kernel checks.
+
+fn open(flags: libc::c_int) -> c_long {
+    // SAFETY: see above.
+    unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, PATH.as_ptr(), flags, 0) }
+}
+
+fn bpf(command: c_long) -> c_long {
+    // SAFETY: see above.
+    unsafe { libc::syscall(libc::SYS_bpf, command, 0, 0) }
+}
+
+fn raw(number: c_long) -> c_long {
+    // SAFETY: see above.
+    unsafe { libc::syscall(number, 0, 0, 0, 0, 0, 0) }
+}
+
+fn map(protection: libc::c_int) -> c_long {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: see above; a new mapping overlaps nothing.
+    unsafe { libc::syscall(libc::SYS_mmap, 0, 4096, protection, flags, -1, 0) }
+}
+
+#[test]
+fn starting_programs_is_fatal() {
+    assert!(is_killed(|| raw(libc::SYS_execve)));
+    assert!(is_killed(|| raw(libc::SYS_execveat)));
+    assert!(is_killed(|| raw(libc::SYS_clone3)));
+    assert!(is_killed(|| raw(libc::SYS_clone)));
+}
+
+#[test]
+fn making_sockets_is_fatal() {
+    for action in [
+        || raw(libc::SYS_connect),
+        || raw(libc::SYS_bind),
+        || raw(libc::SYS_socketpair),
+        // SAFETY: takes three numbers.
+        || unsafe { libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0) },
+    ] {
+        assert!(is_killed(action));
+    }
+}
+
+#[test]
+fn opening_for_writing_is_fatal_and_for_reading_is_not() {
+    assert!(is_killed(|| open(libc::O_WRONLY)));
+    assert!(is_killed(|| open(libc::O_RDWR)));
+    assert!(is_killed(|| open(libc::O_RDONLY | libc::O_CREAT)));
+    assert!(is_killed(|| open(libc::O_RDONLY | libc::O_TRUNC)));
+    assert!(is_killed(|| open(libc::O_WRONLY | libc::O_TMPFILE)));
+    assert!(is_killed(|| raw(libc::SYS_openat2)));
+    assert!(!is_killed(|| open(
+        libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECTORY
+    )));
+    assert!(!is_killed(|| open(libc::O_PATH | libc::O_NOFOLLOW)));
+}
+
+#[test]
+fn changing_files_and_mounts_is_fatal() {
+    for number in [
+        libc::SYS_mount,
+        libc::SYS_umount2,
+        libc::SYS_fsopen,
+        libc::SYS_renameat2,
+        libc::SYS_linkat,
+        libc::SYS_symlinkat,
+        libc::SYS_mknodat,
+        libc::SYS_mkdirat,
+        libc::SYS_fchmodat,
+        libc::SYS_fchownat,
+        libc::SYS_setns,
+        libc::SYS_unshare,
+        libc::SYS_chroot,
+    ] {
+        let status = {
+            static NUMBER: std::sync::atomic::AtomicI64 = std::sync::atomic::AtomicI64::new(0);
+            NUMBER.store(number, std::sync::atomic::Ordering::Relaxed);
+            is_killed(|| raw(NUMBER.load(std::sync::atomic::Ordering::Relaxed)))
+        };
+        assert!(status, "system call {number}");
+    }
+}
+
+#[test]
+fn touching_other_processes_is_fatal() {
+    assert!(is_killed(|| raw(libc::SYS_ptrace)));
+    assert!(is_killed(|| raw(libc::SYS_process_vm_readv)));
+    assert!(is_killed(|| raw(libc::SYS_pidfd_getfd)));
+    assert!(is_killed(|| raw(libc::SYS_kill)));
+}
+
+#[test]
+fn bpf_reads_maps_and_loads_nothing() {
+    assert!(!is_killed(|| bpf(1)));
+    // BPF_MAP_CREATE, BPF_PROG_LOAD, BPF_PROG_ATTACH, BPF_LINK_CREATE, BPF_MAP_GET_FD_BY_ID
+    assert!(is_killed(|| bpf(0)));
+    assert!(is_killed(|| bpf(5)));
+    assert!(is_killed(|| bpf(8)));
+    assert!(is_killed(|| bpf(28)));
+    assert!(is_killed(|| bpf(14)));
+}
+
+#[test]
+fn memory_is_never_executable() {
+    assert!(!is_killed(|| map(libc::PROT_READ | libc::PROT_WRITE)));
+    assert!(is_killed(|| map(libc::PROT_READ | libc::PROT_EXEC)));
+    assert!(is_killed(|| {
+        // SAFETY: protects nothing: the length is zero.
+        unsafe { libc::syscall(libc::SYS_mprotect, 0, 0, libc::PROT_EXEC) }
+    }));
+}
+
+#[test]
+fn each_call_has_one_row_with_a_reason() {
+    for call in CALLS {
+        assert_eq!(
+            CALLS.iter().filter(|row| row.number == call.number).count(),
+            1
+        );
+        assert!(!call.why.is_empty());
+    }
+}

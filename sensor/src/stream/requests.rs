@@ -1,0 +1,164 @@
+//! Requests of the client and their replies.
+//!
+//! A reply that the client has no room for is held, and until it is gone no further request is read and no answer of
+//! the broker fetched: a client that does not read stops itself, and nothing is queued for it without bound.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use nodescope_schema::{
+    DecodeError, FromAggregator, Refusal, Reply, Request, RequestKind, decode_from_aggregator,
+    encode_reply,
+};
+
+use super::client::{Client, Sent};
+use crate::broker::{Answer, Broker};
+use crate::losses::{Losses, Lost};
+
+/// What a message makes of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It goes on.
+    Continue,
+    /// It goes on, and the client wants the sensor's status.
+    Status,
+    /// It ends: the message is not of the protocol.
+    Broken,
+    /// It ends: the client is gone.
+    Gone,
+}
+
+/// Takes requests and gives replies.
+#[derive(Debug)]
+pub struct Requests {
+    broker: Broker,
+    held: Option<(Vec<u8>, Option<OwnedFd>)>,
+    /// Requests answered with success.
+    pub granted: u64,
+    /// Requests refused.
+    pub refused: u64,
+}
+
+impl Requests {
+    /// With a broker that opens the files.
+    pub fn new(broker: Broker) -> Self {
+        Self {
+            broker,
+            held: None,
+            granted: 0,
+            refused: 0,
+        }
+    }
+
+    /// The broker, for waiting for its answers.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Whether a reply waits until the client has room.
+    pub fn is_blocked(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Forgets the reply to a client that is gone.
+    pub fn forget(&mut self) {
+        self.held = None;
+    }
+
+    /// Handles a message of the client.
+    pub fn message(&mut self, bytes: &[u8], client: &Client, losses: &mut Losses) -> Turn {
+        let turn = decode_from_aggregator(bytes, |message| match message {
+            FromAggregator::Request(request) => self.request(request, client, losses),
+            // It was said already.
+            FromAggregator::Hello(_) => Turn::Broken,
+        });
+        match turn {
+            Ok(turn) => turn,
+            Err(DecodeError::UnknownRequest { id }) => {
+                self.reply(id, Err(Refusal::Unknown), client)
+            }
+            // A newer client must be able to live with a sensor that skips it.
+            Err(DecodeError::UnknownMessage) => Turn::Continue,
+            Err(_) => Turn::Broken,
+        }
+    }
+
+    fn request(&mut self, request: Request<'_>, client: &Client, losses: &mut Losses) -> Turn {
+        let open = match request.kind {
+            RequestKind::OpenFile(open) => open,
+            RequestKind::Status => {
+                let turn = self.reply(request.id, Ok(None), client);
+                return if turn == Turn::Continue {
+                    Turn::Status
+                } else {
+                    turn
+                };
+            }
+        };
+        match self
+            .broker
+            .submit(client.number, request.id, &open, Instant::now())
+        {
+            Ok(()) => Turn::Continue,
+            Err(refusal) => {
+                losses.add(
+                    Lost::RequestsRateLimited,
+                    u64::from(refusal == Refusal::RateLimited),
+                );
+                self.reply(request.id, Err(refusal), client)
+            }
+        }
+    }
+
+    /// Sends one answer of the broker, if there is one.
+    pub fn answer(&mut self, client: Option<&Client>) -> Option<Turn> {
+        let Answer {
+            connection,
+            id,
+            result,
+        } = self.broker.answer()?;
+        let client = client.filter(|client| client.number == connection);
+        // A file for one who is gone is just closed.
+        let turn = client.map(|client| self.reply(id, result.map(Some), client));
+        Some(turn.unwrap_or(Turn::Continue))
+    }
+
+    /// Tries again to send the reply that was held.
+    pub fn retry(&mut self, client: &Client) -> Turn {
+        let Some((message, descriptor)) = self.held.take() else {
+            return Turn::Continue;
+        };
+        self.send(message, descriptor, client)
+    }
+
+    fn reply(
+        &mut self,
+        id: u64,
+        result: Result<Option<OwnedFd>, Refusal>,
+        client: &Client,
+    ) -> Turn {
+        let count = if result.is_ok() {
+            &mut self.granted
+        } else {
+            &mut self.refused
+        };
+        *count += 1;
+        let (result, descriptor) = match result {
+            Ok(descriptor) => (Ok(()), descriptor),
+            Err(refusal) => (Err(refusal), None),
+        };
+        self.send(encode_reply(&Reply { id, result }), descriptor, client)
+    }
+
+    fn send(&mut self, message: Vec<u8>, descriptor: Option<OwnedFd>, client: &Client) -> Turn {
+        debug_assert!(self.held.is_none());
+        match client.send_now(&message, descriptor.as_ref().map(AsFd::as_fd)) {
+            Sent::Yes => Turn::Continue,
+            Sent::Gone => Turn::Gone,
+            Sent::Early | Sent::Lagging => {
+                self.held = Some((message, descriptor));
+                Turn::Continue
+            }
+        }
+    }
+}
