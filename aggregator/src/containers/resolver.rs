@@ -183,6 +183,14 @@ impl Resolver {
         }
     }
 
+    /// Drops what is known of a container, so that the next [`Resolver::resolve`] looks it up. For when its cgroup is
+    /// removed: a container that is started again may have been renamed in between.
+    pub fn forget(&self, class: &Class) {
+        if let Class::Container(container) = class {
+            self.cache().remove(container);
+        }
+    }
+
     async fn container(&self, container: &ContainerRef) -> Resolution {
         if let Some(known) = self.cache().get(container, Instant::now()) {
             return known;

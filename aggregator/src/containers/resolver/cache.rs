@@ -87,6 +87,10 @@ impl Cache {
         entry.resolution(now)
     }
 
+    pub(super) fn remove(&mut self, container: &ContainerRef) {
+        self.entries.remove(container);
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()

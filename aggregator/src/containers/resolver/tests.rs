@@ -296,10 +296,14 @@ async fn an_answer_is_used_until_it_is_old() {
     assert_eq!(directory.opened(), opened);
     tokio::time::advance(Duration::from_secs(2)).await;
     assert!(id(&resolve(&resolver, &path).await).starts_with("/nomad/"));
+    // Renamed again, and known to have stopped.
+    directory.put(&docker_file(ID), "docker_web.json");
+    resolver.forget(&classify(path.as_bytes()));
+    assert_eq!(id(&resolve(&resolver, &path).await), "/docker/web");
     // Removed: the last name stays.
     fs::remove_file(directory.path(&docker_file(ID))).unwrap();
     tokio::time::advance(Duration::from_secs(61)).await;
-    assert!(id(&resolve(&resolver, &path).await).starts_with("/nomad/"));
+    assert_eq!(id(&resolve(&resolver, &path).await), "/docker/web");
 }
 
 #[tokio::test(start_paused = true)]
