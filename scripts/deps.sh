@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing to build (and, with 'test' or 'lint', to test or check) nodescope on Debian and Ubuntu.
+# Installs what is missing to build (and, with 'test', 'lint' or 'vm', to test or check) nodescope on Debian and Ubuntu.
 #
-# usage: scripts/deps.sh [build|test|lint]...
+# usage: scripts/deps.sh [build|test|lint|vm]...
 #
 # Says what it installs and nothing when nothing is missing. What counts is whether a program or a file is there, not
 # which package it came from. No daemon is started or enabled by it. Without root it says what to install and exits 77.
@@ -34,6 +34,15 @@ test|ip|iproute2
 test|nft|nftables
 lint|clang-format|clang-format
 lint|shellcheck|shellcheck
+vm|qemu-system-x86_64|qemu-system-x86
+vm|busybox|busybox-static
+vm|cpio|cpio
+vm|modprobe|kmod
+vm|mmdebstrap|mmdebstrap
+vm|mke2fs|e2fsprogs
+vm|strip|binutils
+vm|xz|xz-utils
+vm|zstd|zstd
 TABLE
 }
 

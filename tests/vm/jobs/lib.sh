@@ -1,0 +1,184 @@
+# shellcheck shell=bash
+# What every job uses: both processes as systemd services, load in services of its own, and comparisons with /metrics.
+#
+# A comparison prints one line, "ok" or "FAIL"; a job goes on after a failure and ends with `finish`.
+
+readonly bin=/opt/nodescope-job/bin
+readonly metrics_address=127.0.0.1:10300
+readonly sensor_socket=/run/nodescope/sensor.sock
+# Emulated, on a busy machine.
+readonly deadline_seconds=45
+# A value that was right must still be right after several polls.
+readonly settle_seconds=2
+
+failures=0
+agent_runs=
+
+ok() { echo "  ok    $*"; }
+fail() {
+    echo "  FAIL  $*"
+    failures=$((failures + 1))
+}
+
+check() {
+    local what=$1
+    shift
+    if "$@"; then ok "$what"; else fail "$what"; fi
+}
+
+is() { check "$1: $2, expected $3" [ "$2" = "$3" ]; }
+
+# Polls a command until it succeeds.
+eventually() {
+    local end=$((SECONDS + deadline_seconds))
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.5
+    done
+}
+
+# Runs a command as the service vm-NAME.service and leaves it running: service NAME [PROPERTY]... -- COMMAND...
+service() {
+    local name=$1 properties=()
+    shift
+    while [ "$1" != -- ]; do
+        properties+=(--property "$1")
+        shift
+    done
+    systemd-run --quiet --unit="vm-$name" --property=Type=exec "${properties[@]}" "$@"
+}
+
+# The same, but waits for its end and prints its output.
+service_run() {
+    local name=$1 properties=()
+    shift
+    while [ "$1" != -- ]; do
+        properties+=(--property "$1")
+        shift
+    done
+    timeout 120 systemd-run --quiet --wait --pipe --collect --unit="vm-$name" "${properties[@]}" "$@"
+}
+
+load_run() {
+    local name=$1
+    shift
+    service_run "$name" -- "$bin/nodescope-load" "$@"
+}
+
+# A server of ours in vm-NAME.service, ready when it has its port.
+serve() {
+    local name=$1 address=$2
+    shift 2
+    service "$name" "$@" -- "$bin/nodescope-load" serve --listen "$address"
+    eventually said "$name" listening || fail "vm-$name does not say where it listens"
+}
+
+# Whether a unit of ours has printed this.
+said() { journalctl --quiet --unit="vm-$1" --output=cat | grep -q -- "$2"; }
+
+# A number from a line of JSON: field NAME <<<"$line"
+field() { sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p"; }
+
+unit_id() { echo "/system.slice/vm-$1.service"; }
+pid_of() { systemctl show --property=MainPID --value "vm-$1"; }
+
+# The unit's directory in the cgroup v2 tree, or in the v1 hierarchy of a controller.
+unit_cgroup() { echo "/sys/fs/cgroup${2:+/$2}/system.slice/vm-$1.service"; }
+
+start_agent() {
+    local options=("$@")
+    systemd-run --quiet --unit=nodescope-sensor --property=Type=exec --property=RuntimeDirectory=nodescope \
+        "$bin/nodescope-sensor" --socket "$sensor_socket" --client-user nodescope --poll-interval-ms 250
+    agent_runs=yes
+    start_aggregator "${options[@]}"
+    check "ready" eventually is_ready
+}
+
+start_aggregator() {
+    systemd-run --quiet --unit=nodescope-aggregator --property=Type=exec --property=User=nodescope \
+        --property=NoNewPrivileges=yes --property=CapabilityBoundingSet= \
+        "$bin/nodescope-aggregator" --sensor-socket "$sensor_socket" --listen "$metrics_address" "$@"
+}
+
+is_ready() { [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 5 "http://$metrics_address/readyz")" = 200 ]; }
+
+scrape() { curl -fsS --max-time 10 -H 'Accept: text/plain;version=0.0.4' "http://$metrics_address/metrics"; }
+
+# Sum over the series with all of these labels; empty when there is none: metric NAME [LABEL=VALUE]...
+metric() {
+    scrape | awk -v wanted="$(printf '%s\n' "$@")" '
+        BEGIN { count = split(wanted, want, "\n") }
+        /^#/ { next }
+        {
+            end = index($0, "} ")
+            brace = index($0, "{")
+            name = brace ? substr($0, 1, brace - 1) : $1
+            if (name != want[1]) next
+            labels = brace ? "," substr($0, brace + 1, end - brace - 1) "," : ""
+            for (i = 2; i <= count; i++) {
+                equals = index(want[i], "=")
+                pair = "," substr(want[i], 1, equals) "\"" substr(want[i], equals + 1) "\","
+                if (want[i] != "" && !index(labels, pair)) next
+            }
+            sum += $NF
+            found = 1
+        }
+        END { if (found) printf "%.9g\n", sum }'
+}
+
+# A metric reaches a value and keeps it; 0 also means that there is no such series.
+settles() {
+    local expected=$1
+    shift
+    if eventually metric_is "$expected" "$@"; then sleep "$settle_seconds"; fi
+    if metric_is "$expected" "$@"; then
+        ok "$* = $expected"
+    else
+        fail "$*: is ${last_value:-absent}, expected $expected"
+    fi
+}
+
+metric_is() {
+    local expected=$1
+    shift
+    last_value=$(metric "$@")
+    awk -v a="${last_value:-0}" -v b="$expected" 'BEGIN { exit !(a == b) }'
+}
+
+# Counters of one container towards one destination: tcp_settles UNIT DESTINATION CONNECTS FAILURES ACTIVE SENT RECEIVED
+tcp_settles() {
+    local labels=("container_id=$(unit_id "$1")" "destination=$2")
+    settles "$3" container_net_tcp_successful_connects_total "${labels[@]}"
+    settles "$4" container_net_tcp_failed_connects_total "${labels[@]}"
+    settles "$5" container_net_tcp_active_connections "${labels[@]}"
+    settles "$6" container_net_tcp_bytes_sent_total "${labels[@]}"
+    settles "$7" container_net_tcp_bytes_received_total "${labels[@]}"
+}
+
+# A namespace with one link to ours: netns NAME INDEX gives 10.99.INDEX.1 here and 10.99.INDEX.2 inside.
+netns() {
+    ip netns add "$1"
+    ip link add "vm$2" type veth peer name uplink netns "$1"
+    ip address add "10.99.$2.1/24" dev "vm$2"
+    ip link set "vm$2" up
+    ip -n "$1" address add "10.99.$2.2/24" dev uplink
+    ip -n "$1" link set lo up
+    ip -n "$1" link set uplink up
+}
+
+report_trouble() {
+    echo "  --- hooks, losses and series of the job's units"
+    scrape 2>&1 | grep -E 'container_id="[^"]*/vm-|^nodescope_(sensor_)?(hook|loss|record|error)' | head -80
+    echo "  --- journals"
+    journalctl --quiet --no-hostname --output=short-monotonic --unit=nodescope-sensor --unit=nodescope-aggregator |
+        tail -30
+}
+
+# Stops whatever the job started and ends with its result.
+finish() {
+    [ "$failures" -eq 0 ] || [ -z "$agent_runs" ] || report_trouble
+    systemctl stop 'vm-*' nodescope-aggregator nodescope-sensor 2>/dev/null
+    systemctl reset-failed 2>/dev/null
+    [ "$failures" -eq 0 ]
+    exit
+}

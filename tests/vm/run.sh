@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Runs nodescope on other kernels than this machine's, each in an emulated machine with a real systemd: as root, with no
+# KVM, a few minutes a kernel. Ends with a table of what passed.
+#
+# usage: tests/vm/run.sh [--jobs NAME,...] [SERIES...]      default 5.10 6.1 6.12; ALL adds 6.17 6.18 7.3
+#
+# Needs root (for the image) and a Debian 12 host: the image is Debian 12, and programs built here need its C library.
+# Everything is kept in target/vm; consoles in target/vm/log.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+readonly usual=(5.10 6.1 6.12)
+readonly more=(6.17 6.18 7.3)
+readonly unified_jobs=check,traffic,resources,activation,retransmits
+readonly v1_jobs=v1
+vm_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")/vm
+programs=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug
+results=$vm_dir/results
+wanted=$unified_jobs,$v1_jobs
+series=()
+
+usage() {
+    echo "run.sh: $1; usage: tests/vm/run.sh [--jobs NAME,...] [SERIES...|ALL]" >&2
+    exit 64
+}
+
+parse_arguments() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --jobs) wanted=${2:?--jobs wants names} && shift ;;
+            ALL) series+=("${usual[@]}" "${more[@]}") ;;
+            [0-9]*.[0-9]*) series+=("$1") ;;
+            *) usage "'$1' is no kernel series" ;;
+        esac
+        shift
+    done
+    [ ${#series[@]} -gt 0 ] || series=("${usual[@]}")
+    local job
+    for job in ${wanted//,/ }; do
+        [[ ,$unified_jobs,$v1_jobs, == *",$job,"* ]] || usage "there is no job '$job'"
+    done
+}
+
+# What a boot of that kind runs, of what is wanted.
+selection() {
+    local job
+    for job in ${1//,/ }; do
+        [[ ,$wanted, != *",$job,"* ]] || echo "$job"
+    done
+}
+
+prepare_job() {
+    cargo build --quiet --package nodescope-sensor --package nodescope-aggregator --package nodescope-tests
+    rm -rf "$vm_dir/job"
+    mkdir -p "$vm_dir/job/bin" "$vm_dir/log"
+    local program
+    for program in nodescope-sensor nodescope-aggregator nodescope-load; do
+        strip --output-file="$vm_dir/job/bin/$program" "$programs/$program"
+    done
+    cp -r tests/vm/jobs "$vm_dir/job/jobs"
+    mv "$vm_dir/job/jobs/run.sh" "$vm_dir/job/run.sh"
+}
+
+# boot KERNEL_DIR SERIES CGROUPS JOBS [KERNEL_PARAMETER]...
+boot() {
+    local kernel=$1 name=$2 cgroups=$3 jobs status=0 log
+    jobs=$(selection "$4")
+    shift 4
+    [ -n "$jobs" ] || return 0
+    echo "$jobs" >"$vm_dir/job/selection"
+    log=$vm_dir/log/$name-$cgroups
+    echo "=== $name, cgroups $cgroups"
+    tests/vm/boot.sh "$kernel" "$vm_dir/root.ext4" "$vm_dir/job" "$@" | tee "$log" || status=$?
+    collect "$name" "$cgroups" "$jobs" "$log"
+    return "$status"
+}
+
+# A job without a line of its own never came to its end.
+collect() {
+    local job line status seconds
+    for job in $3; do
+        line=$(grep -a "^VM_END $job " "$4" || true)
+        read -r _ _ status seconds <<<"${line:-VM_END $job none -}"
+        [ "$status" = 0 ] && status=PASS || status="FAIL ($status)"
+        printf '%-6s %-8s %-12s %-10s %4s s  %s checks failed of %s\n' "$1" "$2" "$job" "$status" "$seconds" \
+            "$(checks_of "$job" FAIL "$4")" "$(checks_of "$job" 'ok|FAIL' "$4")" >>"$results"
+    done
+}
+checks_of() { sed -n "/^VM_BEGIN $1\$/,/^VM_END $1 /p" "$3" | grep -acE "^  ($2) " || true; }
+
+run_kernel() {
+    local name=$1 kernel status=0
+    if ! kernel=$(tests/vm/kernels.sh "$vm_dir" "$name"); then
+        printf '%-6s %-8s %-12s %s\n' "$name" - - "FAIL (no kernel)" >>"$results"
+        return 1
+    fi
+    local v1=systemd.unified_cgroup_hierarchy=0
+    boot "$kernel" "$name" unified "$unified_jobs" systemd.unified_cgroup_hierarchy=1 || status=1
+    boot "$kernel" "$name" hybrid "$v1_jobs" $v1 || status=1
+    boot "$kernel" "$name" legacy "$v1_jobs" $v1 systemd.legacy_systemd_cgroup_controller=1 || status=1
+    return "$status"
+}
+
+main() {
+    parse_arguments "$@"
+    [ "$(id -u)" -eq 0 ] || { echo "run.sh: needs root" >&2 && exit 77; }
+    scripts/deps.sh build vm
+    tests/vm/image.sh "$vm_dir" >/dev/null
+    prepare_job
+    : >"$results"
+    local name status=0
+    for name in "${series[@]}"; do
+        run_kernel "$name" || status=1
+    done
+    echo
+    cat "$results"
+    exit "$status"
+}
+
+main "$@"
