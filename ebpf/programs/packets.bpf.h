@@ -103,6 +103,9 @@ static __always_inline __u32 advance(struct connection *connection, __u32 *seq, 
 		connection->flags |= known;
 		*seq = segment->start;
 	}
+	/* What is empty may come behind a FIN, which takes a number but is no byte. */
+	if (segment->end == segment->start)
+		return 0;
 	ahead = segment->end - *seq;
 	/* Behind (a retransmission) is far ahead as an unsigned number. */
 	if (ahead > SEQ_AHEAD_MAX)
