@@ -136,7 +136,7 @@ fn owned(result: libc::c_long) -> Result<OwnedFd, Errno> {
 pub struct Node {
     /// Host name in the UTS namespace of process 1.
     pub hostname: String,
-    /// Inode of the network namespace of process 1; 0 when it cannot be seen.
+    /// Inode of the network namespace of process 1; our own where that cannot be seen.
     pub netns: u32,
     /// Kernel release.
     pub kernel_release: String,
@@ -150,9 +150,8 @@ pub struct Node {
 /// The kernel's random numbers cannot be read.
 pub fn node() -> Result<Node, HostError> {
     join_node_uts();
-    let netns = std::fs::metadata("/proc/1/ns/net")
-        .map(|stat| stat.ino())
-        .unwrap_or(0);
+    // Process 1 is hidden from a root with fewer capabilities than it has.
+    let netns = ["/proc/1/ns/net", "/proc/self/ns/net"].into_iter().find_map(inode).unwrap_or(0);
     Ok(Node {
         hostname: read_line("/proc/sys/kernel/hostname"),
         netns: u32::try_from(netns).unwrap_or(0),
@@ -163,13 +162,16 @@ pub fn node() -> Result<Node, HostError> {
 
 /// Where it is not allowed the own name has to do.
 fn join_node_uts() {
-    let inode = |path: &str| std::fs::metadata(path).map(|stat| stat.ino()).ok();
     if inode("/proc/1/ns/uts") == inode("/proc/self/ns/uts") {
         return;
     }
     if let Ok(namespace) = File::open("/proc/1/ns/uts") {
         let _ = setns(namespace, CloneFlags::CLONE_NEWUTS);
     }
+}
+
+fn inode(path: &str) -> Option<u64> {
+    std::fs::metadata(path).map(|stat| stat.ino()).ok()
 }
 
 fn read_line(path: &str) -> String {
