@@ -157,6 +157,8 @@ async fn resolve(model: Arc<Mutex<Model>>, resolver: Arc<Resolver>, wake: Arc<No
     loop {
         // A wait that ends by the clock is as good as a wake-up: both lead to a look at what is due.
         let _ = tokio::time::timeout(RESOLVE_INTERVAL, wake.notified()).await;
+        let removed = lock(&model).take_removed();
+        removed.iter().for_each(|class| resolver.forget(class));
         let jobs = lock(&model).next_to_resolve(monotonic_ns(), permits.available_permits());
         for ResolveJob { class } in jobs {
             let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {

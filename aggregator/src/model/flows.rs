@@ -195,6 +195,11 @@ impl FlowState {
         }
     }
 
+    /// Monotonic time the kernel began to count it.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Monotonic time of the last change the kernel saw.
     pub fn updated_ns(&self) -> u64 {
         self.latest.updated_ns

@@ -32,6 +32,7 @@ use self::listens::Listens;
 use self::owners::Owners;
 use crate::cgroupfs::Resources;
 use crate::collect::ResourceJob;
+use crate::containers::Class;
 use crate::node::NodeFacts;
 
 pub use self::owners::ResolveJob;
@@ -99,6 +100,8 @@ pub struct Model {
     pending: HashSet<FlowId>,
     /// Flows the present snapshot has mentioned; none outside a snapshot.
     snapshot: Option<snapshot::Seen>,
+    /// Classes one of whose cgroups was removed.
+    removed_classes: HashSet<Class>,
     listens: Listens,
     namespaces: Namespaces,
     /// Whether listens changed since they were last laid out.
@@ -118,6 +121,7 @@ impl Model {
             flows: HashMap::new(),
             pending: HashSet::new(),
             snapshot: None,
+            removed_classes: HashSet::new(),
             listens: Listens::default(),
             namespaces: Namespaces::default(),
             listens_changed: false,
@@ -188,6 +192,10 @@ impl Model {
             } => {
                 let delta = flow.advance();
                 self.add_to_series(container, destination, &delta, now_ns);
+            }
+            // A snapshot's flows are placed at its end, in the order of their age.
+            FlowTarget::Pending if self.snapshot.is_some() => {
+                self.pending.insert(id);
             }
             FlowTarget::Pending => self.place_flow(&id, now_ns),
             FlowTarget::Dropped => {}

@@ -3,7 +3,7 @@
 //! A path gives a class at once; what container that is may need a runtime's file and so comes later, through
 //! [`Model::next_to_resolve`] and [`Model::resolved`]. Until then flows wait with their totals, so nothing is lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use nodescope_schema::{Cgroup, CgroupKey, FlowKind, Processes, Workload};
@@ -90,6 +90,14 @@ impl Owners {
         self.by_class.insert(class.clone(), state);
     }
 
+    /// A cgroup of this class was made: if the class is known, its container may have got another name meanwhile.
+    fn want_again(&mut self, class: &Class) {
+        self.want(class);
+        if let Some(state) = self.by_class.get_mut(class) {
+            state.next_try_ns = 0;
+        }
+    }
+
     fn target(&self, class: &Class) -> Target {
         self.by_class
             .get(class)
@@ -172,6 +180,9 @@ impl Model {
             .cgroups
             .get(&cgroup.key)
             .map(|state| state.class.clone());
+        if let (true, Some(class)) = (cgroup.removed_ns != 0, &old) {
+            self.removed_classes.insert(class.clone());
+        }
         let Some(class) = self.cgroups.update(cgroup) else {
             return;
         };
@@ -181,7 +192,12 @@ impl Model {
         if matches!(class, Class::Container(_) | Class::Unit(_)) {
             self.containers.add_member(&class, cgroup.key);
         }
-        self.owners.want(&class);
+        self.owners.want_again(&class);
+    }
+
+    /// Classes one of whose cgroups was removed since the last call: what was remembered of their names is stale.
+    pub fn take_removed(&mut self) -> HashSet<Class> {
+        std::mem::take(&mut self.removed_classes)
     }
 
     pub(super) fn apply_processes(&mut self, processes: &Processes) {
@@ -292,8 +308,17 @@ impl Model {
         }
     }
 
+    /// The oldest first, so that after a restart the same destinations get the series within the budget.
     pub(super) fn place_pending(&mut self, now_ns: u64) {
-        for id in std::mem::take(&mut self.pending) {
+        if self.snapshot.is_some() {
+            return;
+        }
+        let mut waiting: Vec<_> = std::mem::take(&mut self.pending)
+            .into_iter()
+            .filter_map(|id| Some((self.flows.get(&id)?.generation(), id)))
+            .collect();
+        waiting.sort_by_key(|(generation, _)| *generation);
+        for (_, id) in waiting {
             self.place_flow(&id, now_ns);
         }
     }

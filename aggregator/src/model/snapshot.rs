@@ -40,5 +40,6 @@ impl Model {
             }
         }
         self.sensor.complete = true;
+        self.settle(now_ns);
     }
 }

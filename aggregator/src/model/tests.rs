@@ -337,6 +337,46 @@ fn destinations_over_the_budget_share_one_series() {
 }
 
 #[test]
+fn after_a_restart_the_same_destinations_are_within_the_budget() {
+    let aged = |port: u16, generation| {
+        let Record::Flow(flow) = flow(WEB, &format!("[::ffff:10.0.0.5]:{port}"), 2, 0) else {
+            unreachable!()
+        };
+        Record::Flow(Flow { generation, ..flow })
+    };
+    let settings = Settings {
+        destinations_per_container: 2,
+        ..Settings::default()
+    };
+    for order in [[1, 2, 3, 4], [4, 3, 2, 1], [3, 1, 4, 2]] {
+        let mut node = Node::new(settings.clone());
+        node.apply(&[
+            Record::SnapshotBegin,
+            cgroup(10, UNIT),
+            processes(10, 1, 1, 0),
+        ]);
+        node.resolve("");
+        node.apply(&order.map(|age| aged(age, age.into())));
+        node.apply(&[Record::SnapshotEnd]);
+        assert_eq!(
+            node.connects(&["destination=\"10.0.0.5:1\""]),
+            Some(2.0),
+            "{order:?}"
+        );
+        assert_eq!(
+            node.connects(&["destination=\"10.0.0.5:2\""]),
+            Some(2.0),
+            "{order:?}"
+        );
+        assert_eq!(
+            node.connects(&["destination=\"~other\""]),
+            Some(4.0),
+            "{order:?}"
+        );
+    }
+}
+
+#[test]
 fn filtered_destinations_are_left_out() {
     let mut node = unit_node();
     for remote in [
