@@ -231,26 +231,36 @@ impl Agent {
     /// Waits until the sum over a container's series is `expected`, and then that it stays so. 0 also means no series.
     #[track_caller]
     pub fn settles(&self, name: &str, labels: &[(&str, &str)], expected: u64) {
-        let container = labels
-            .iter()
-            .find(|(key, _)| *key == "container_id")
-            .map_or("", |(_, value)| value);
-        let mut last = None;
-        let reached = poll(crate::DEADLINE, || {
-            last = self.scrape().sum(name, labels);
-            (last.unwrap_or(0.0) == expected as f64).then_some(())
-        });
-        if reached.is_some() {
+        self.settle_together(labels, &[(name, expected)]);
+    }
+
+    /// The same for several families at once.
+    #[track_caller]
+    pub fn settle_together(&self, labels: &[(&str, &str)], expected: &[(&str, u64)]) {
+        let is_there = |scrape: &Scrape| {
+            expected
+                .iter()
+                .all(|(name, value)| scrape.sum(name, labels).unwrap_or(0.0) == *value as f64)
+        };
+        if poll(crate::DEADLINE, || is_there(&self.scrape()).then_some(())).is_some() {
             std::thread::sleep(SETTLE);
         }
         let scrape = self.scrape();
-        let value = scrape.sum(name, labels);
-        assert!(
-            reached.is_some() && value.unwrap_or(0.0) == expected as f64,
-            "{name} {labels:?}: expected {expected}, was {last:?}, is {value:?}\n{}{}",
-            scrape.of_container(container),
-            self.logs(),
-        );
+        if !is_there(&scrape) {
+            let values: Vec<_> = expected
+                .iter()
+                .map(|(name, value)| (name, value, scrape.sum(name, labels)))
+                .collect();
+            let container = labels
+                .iter()
+                .find(|(key, _)| *key == "container_id")
+                .map_or("", |(_, value)| value);
+            let series = scrape.of_container(container);
+            panic!(
+                "{labels:?}: family, expected, is: {values:#?}\n{series}{}",
+                self.logs()
+            );
+        }
     }
 
     /// The end of both logs.

@@ -34,18 +34,13 @@ impl Expected {
         } else {
             &all[..]
         };
-        agent.settles(
-            "container_net_tcp_successful_connects_total",
-            labels,
-            connects,
-        );
-        agent.settles("container_net_tcp_failed_connects_total", labels, failures);
-        agent.settles("container_net_tcp_active_connections", labels, active);
-        agent.settles("container_net_tcp_bytes_sent_total", labels, sent_bytes);
-        agent.settles(
-            "container_net_tcp_bytes_received_total",
-            labels,
-            received_bytes,
-        );
+        let families = [
+            ("container_net_tcp_successful_connects_total", connects),
+            ("container_net_tcp_failed_connects_total", failures),
+            ("container_net_tcp_active_connections", active),
+            ("container_net_tcp_bytes_sent_total", sent_bytes),
+            ("container_net_tcp_bytes_received_total", received_bytes),
+        ];
+        agent.settle_together(labels, &families);
     }
 }

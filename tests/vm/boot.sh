@@ -24,8 +24,9 @@ trap 'rm -rf "$work"' EXIT
 cpu=max
 [[ $(basename "${vmlinuz[0]}") != vmlinuz-7.* ]] || cpu=max,-xsave
 
-# A raw disk has whole sectors.
+# tar pads its files to whole records, so that the disk has whole sectors.
 tar --create --record-size=64K --file="$work/job.tar" --directory="$job" .
+# shellcheck disable=SC2054 # commas are QEMU's own
 machine=(
     -accel tcg,thread=multi -cpu "$cpu" -smp 2 -m "$memory_mb"
     -nodefaults -no-user-config -display none -serial stdio -no-reboot -device virtio-rng-pci

@@ -51,7 +51,7 @@ newest_package() {
 # Newer kernels keep the image or the modules in packages of their own.
 with_parts() {
     echo "$1"
-    apt-cache "${apt[@]}" show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr ',|' '\n\n' |
+    apt-cache "${apt[@]}" show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr ',|' '\n' |
         awk '$1 ~ /^linux-(modules|binary)-/ { print $1 }'
 }
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Socket activation with a real .socket unit: systemd makes the listening socket and the service uses it.
 cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
 write_units() {

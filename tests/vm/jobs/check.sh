@@ -1,6 +1,7 @@
 #!/bin/bash
 # `nodescope-sensor --check` prints a verdict for each hook; they are those of hooks.txt for this kernel.
 cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
 # The row that holds for this kernel and hook; a row for the series comes before one for all.
@@ -26,7 +27,7 @@ release=$(uname -r)
 series=$(cut -d. -f1-2 <<<"${release%%[-+]*}")
 table=$("$bin/nodescope-sensor" --check)
 is "exit status of --check" $? 0
-echo "$table" | sed 's/^/  | /'
+printf '  | %s\n' "${table//$'\n'/$'\n'  | }"
 
 # The rows after the empty line; columns are two or more spaces apart.
 count=0

@@ -2,6 +2,7 @@
 # What the kernel says about real units and what /metrics says are equal: CPU quota, memory limit, OOM kills, restarts,
 # pressure. The busy ones come to rest first, so that both can be read without a race.
 cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
 # The figure of a cgroup file's line "KEY NUMBER", divided: stat UNIT FILE KEY DIVISOR

@@ -2,6 +2,7 @@
 # Retransmits under `tc netem loss`, equal to what the kernel says of the same connections (tcpi_total_retrans of `ss -i`)
 # while they are open. Bytes count once however often they were sent.
 cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
 readonly connections=4

@@ -2,6 +2,7 @@
 # Exact counts of outbound TCP of real services: over loopback, IPv6 and a virtual link; refused and unanswered; of
 # processes that live milliseconds; of connections that are held; and where a service listens.
 cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
 # Each client runs to its end in a service that lives only that long.

@@ -2,6 +2,7 @@
 # A system with cgroup v1, hybrid or purely legacy. Services are found through a v1 hierarchy; where cgroup v2 is not
 # mounted, the sensor mounts it for itself alone and the system does not change.
 cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
 v1_memory() { grep -q '^memory[[:space:]]*[1-9]' /proc/cgroups; }
