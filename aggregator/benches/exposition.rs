@@ -1,14 +1,19 @@
-//! Time to write `/metrics` of 1,000 containers with 100 series each: `cargo bench -p nodescope-aggregator --bench exposition`.
+//! Time to write `/metrics` of 1,000 containers with 100 series each, and to get it over HTTP:
+//! `cargo bench -p nodescope-aggregator --bench exposition`.
 //!
-//! Beside it, in the same run: `prometheus-client` writing as many series with the same labels, and gzip at level 1.
+//! Beside it, in the same run: `prometheus-client` writing as many series with the same labels, and gzip at level 1 in one
+//! thread.
 
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use nodescope_aggregator::http::{Listener, Pages, serve};
 use nodescope_aggregator::metrics::catalogue::{all, container};
-use nodescope_aggregator::metrics::{Descriptor, Exposition, Format, Scope, SeriesLabels};
+use nodescope_aggregator::metrics::{Descriptor, Exposition, Format, Scope, SeriesLabels, Sink};
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -86,7 +91,7 @@ fn families() -> (Vec<&'static Descriptor>, Vec<&'static Descriptor>) {
     (with(&[]), with(container::BYTES_SENT.labels))
 }
 
-fn write(containers: &[Container], format: Format, out: &mut Vec<u8>) -> u64 {
+fn write(containers: &[Container], format: Format, out: &mut dyn Sink) -> u64 {
     let (plain, by_destination) = families();
     let mut page = Exposition::new(format, out);
     for family in plain {
@@ -107,13 +112,14 @@ fn write(containers: &[Container], format: Format, out: &mut Vec<u8>) -> u64 {
             }
         }
     }
-    let mut families = 0;
-    let summary = page.finish();
-    summary
-        .series
-        .iter()
-        .for_each(|(_, series)| families += series);
-    families
+    let kinds = ["some", "full"].map(|kind| SeriesLabels::new(&[("kind", kind)]));
+    page.family(&container::CPU_PRESSURE);
+    for container in containers {
+        for kind in &kinds {
+            page.sample_with(&container.labels, kind, 12.5);
+        }
+    }
+    page.finish().series.iter().map(|(_, series)| series).sum()
 }
 
 /// The same number of series in `prometheus-client`.
@@ -166,13 +172,56 @@ fn measure(name: &str, mut work: impl FnMut() -> usize) {
     );
 }
 
-/// CPU time of this thread.
+/// CPU time of this process.
 fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-fn main() {
+/// The containers behind the HTTP server.
+struct Served(Vec<Container>);
+
+impl Pages for Served {
+    fn metrics(&self, format: Format, sink: &mut dyn Sink) {
+        write(&self.0, format, sink);
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Bytes of the answer to one request on a connection of its own.
+fn get(address: SocketAddr, headers: &str) -> io::Result<usize> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n"
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)
+}
+
+fn measure_http(containers: Vec<Container>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let listener = runtime
+        .block_on(Listener::bind(([127, 0, 0, 1], 0).into()))
+        .map_err(io::Error::other)?;
+    let address = listener.address();
+    let served = Arc::new(Served(containers));
+    std::thread::spawn(move || runtime.block_on(serve(listener, served, std::future::pending())));
+    let openmetrics = "accept: application/openmetrics-text; version=1.0.0\r\n";
+    for (name, headers) in [("", ""), (", gzip", "accept-encoding: gzip\r\n")] {
+        measure(&format!("over HTTP{name}"), || {
+            get(address, &format!("{openmetrics}{headers}")).unwrap_or(0)
+        });
+    }
+    Ok(())
+}
+
+fn main() -> io::Result<()> {
     let containers = containers();
     let mut page = Vec::new();
     println!(
@@ -198,4 +247,5 @@ fn main() {
             .and_then(|()| encoder.finish())
             .map_or(0, |out| out.len())
     });
+    measure_http(containers)
 }

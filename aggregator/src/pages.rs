@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use crate::app::lock;
 use crate::collect::Collect;
 use crate::http::Pages;
-use crate::metrics::Format;
 use crate::metrics::own::Metrics;
+use crate::metrics::{Format, Sink};
 use crate::model::{Model, SeriesLimits};
 
 /// The node's pages.
@@ -57,15 +57,15 @@ impl NodePages {
 }
 
 impl Pages for NodePages {
-    fn metrics(&self, format: Format) -> Vec<u8> {
+    fn metrics(&self, format: Format, sink: &mut dyn Sink) {
         let readings = self.collect.readings();
         let limits = lock(&self.model).limits();
         self.count_limits(limits);
-        self.metrics.page(format, |page| {
+        self.metrics.write_page(format, sink, |page| {
             let model = lock(&self.model);
             readings.render(&model.global_labels().node(), page);
             model.render(page);
-        })
+        });
     }
 
     fn ready(&self) -> Result<(), String> {

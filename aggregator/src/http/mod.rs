@@ -6,6 +6,7 @@
 
 mod accept;
 mod deadline;
+mod gzip;
 mod listener;
 mod response;
 mod server;
@@ -13,12 +14,12 @@ mod server;
 pub use self::listener::{ListenError, Listener};
 pub use self::server::{Limits, serve, serve_with};
 
-use crate::metrics::Format;
+use crate::metrics::{Format, Sink};
 
 /// What the server shows.
 pub trait Pages: Send + Sync + 'static {
-    /// The page of all metrics. It is called on a blocking thread.
-    fn metrics(&self, format: Format) -> Vec<u8>;
+    /// Writes the page of all metrics. It is called on a blocking thread.
+    fn metrics(&self, format: Format, sink: &mut dyn Sink);
 
     /// Whether the metrics are complete; if not, the reasons, one a line.
     fn ready(&self) -> Result<(), String>;

@@ -1,12 +1,10 @@
 //! Paths and their answers.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -15,6 +13,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::gzip::Gzip;
 use super::{Pages, accept};
 use crate::metrics::Format;
 
@@ -25,9 +24,6 @@ const LANDING_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><title>node
     <li><a href=\"/healthz\">/healthz</a>: 200 while the process works</li>\n\
     <li><a href=\"/readyz\">/readyz</a>: 200 when the metrics are complete, else 503 and why not</li>\n\
     </ul></body></html>\n";
-
-/// Memory is what matters: a page of a large node has 20 MB, and the fastest level shrinks it to a thirtieth.
-const GZIP_LEVEL: u32 = 1;
 
 /// Answers requests; shared by all connections.
 #[derive(Clone)]
@@ -104,8 +100,15 @@ impl Router {
         };
         let pages = self.pages;
         let written = tokio::task::spawn_blocking(move || {
-            let plain = pages.metrics(format);
-            let page = if gzip { compress(&plain)? } else { plain };
+            let page = if gzip {
+                let mut sink = Gzip::new();
+                pages.metrics(format, &mut sink);
+                sink.finish()?
+            } else {
+                let mut plain = Vec::new();
+                pages.metrics(format, &mut plain);
+                plain
+            };
             Ok::<_, io::Error>(Bytes::from_owner(HeldPage {
                 page,
                 _permit: permit,
@@ -129,15 +132,6 @@ impl Router {
             answer
         }
     }
-}
-
-fn compress(plain: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(
-        Vec::with_capacity(plain.len() / 16),
-        Compression::new(GZIP_LEVEL),
-    );
-    encoder.write_all(plain)?;
-    encoder.finish()
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {

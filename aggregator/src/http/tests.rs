@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Limits, Listener, Pages, serve_with};
-use crate::metrics::Format;
+use crate::metrics::{Format, Sink};
 
 const TEXT: &str = "# TYPE a gauge\na 1\n";
 
@@ -24,12 +24,12 @@ struct Fixed {
 }
 
 impl Pages for Fixed {
-    fn metrics(&self, format: Format) -> Vec<u8> {
+    fn metrics(&self, format: Format, sink: &mut dyn Sink) {
         std::thread::sleep(self.pause);
         match format {
-            Format::Text if self.page_bytes > 0 => vec![b'#'; self.page_bytes],
-            Format::Text => TEXT.into(),
-            Format::OpenMetrics => format!("{TEXT}# EOF\n").into(),
+            Format::Text if self.page_bytes > 0 => sink.take(&vec![b'#'; self.page_bytes]),
+            Format::Text => sink.take(TEXT.as_bytes()),
+            Format::OpenMetrics => sink.take(format!("{TEXT}# EOF\n").as_bytes()),
         }
     }
 
@@ -321,7 +321,7 @@ async fn promtool_accepts_the_text_page() {
         std::sync::Mutex<crate::node::Collectors>,
     );
     impl Pages for Real {
-        fn metrics(&self, format: Format) -> Vec<u8> {
+        fn metrics(&self, format: Format, sink: &mut dyn Sink) {
             let (readings, _) = self
                 .1
                 .lock()
@@ -331,7 +331,8 @@ async fn promtool_accepts_the_text_page() {
                 ("machine_id", "m\\\"\n"),
                 ("system_uuid", ""),
             ]);
-            self.0.page(format, |page| readings.render(&machine, page))
+            self.0
+                .write_page(format, sink, |page| readings.render(&machine, page));
         }
 
         fn ready(&self) -> Result<(), String> {

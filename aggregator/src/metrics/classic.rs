@@ -4,8 +4,10 @@
 //! `unknown` and `info` are `untyped` and `gauge`, help has no escaped quotes, and `# UNIT` and `# EOF` do not exist.
 //! Samples are the same in both as long as they carry no exemplar and no timestamp; the own metrics carry neither.
 
-/// Appends the page `openmetrics` to `out` in the text format.
-pub(super) fn convert(openmetrics: &str, out: &mut Vec<u8>) {
+/// The page `openmetrics` in the text format.
+pub(super) fn convert(openmetrics: &str) -> String {
+    let mut text = String::with_capacity(openmetrics.len());
+    let out = &mut text;
     let mut help: Option<(&str, &str)> = None;
     for line in openmetrics.lines() {
         let Some(comment) = line.strip_prefix("# ") else {
@@ -22,9 +24,10 @@ pub(super) fn convert(openmetrics: &str, out: &mut Vec<u8>) {
             _ => {}
         }
     }
+    text
 }
 
-fn write_header(name: &str, kind: &str, help: Option<(&str, &str)>, out: &mut Vec<u8>) {
+fn write_header(name: &str, kind: &str, help: Option<(&str, &str)>, out: &mut String) {
     let (suffix, kind) = match kind {
         "counter" => ("_total", "counter"),
         "info" => ("_info", "gauge"),
@@ -47,9 +50,9 @@ fn write_header(name: &str, kind: &str, help: Option<(&str, &str)>, out: &mut Ve
     put(out, &["# TYPE ", name, suffix, " ", kind, "\n"]);
 }
 
-fn put(out: &mut Vec<u8>, pieces: &[&str]) {
+fn put(out: &mut String, pieces: &[&str]) {
     for piece in pieces {
-        out.extend_from_slice(piece.as_bytes());
+        out.push_str(piece);
     }
 }
 
@@ -65,8 +68,6 @@ mod tests {
         let text = "# HELP a_total Some \"help\".\n# TYPE a_total counter\na_total{x=\"# TYPE b counter\"} 1\n\
                     # HELP b B.\n# TYPE b gauge\nb 2.5\n# TYPE c_info gauge\nc_info{v=\"1\"} 1\n# TYPE d untyped\nd 4\n\
                     # HELP e E.\n# TYPE e histogram\ne_sum 1.0\ne_count 1\ne_bucket{le=\"+Inf\"} 1\n";
-        let mut out = Vec::new();
-        convert(openmetrics, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), text);
+        assert_eq!(convert(openmetrics), text);
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{Descriptor, Kind, SeriesLabels, Value};
+use super::{Descriptor, Kind, SeriesLabels, Sink, Value};
 
 /// An exposition format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,10 +42,13 @@ pub struct Summary {
     pub out_of_order: u64,
 }
 
-/// Writes a page into memory.
-#[derive(Debug)]
+/// Bytes gathered before they go to the sink.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Writes a page into a [`Sink`], a `Vec<u8>` for example.
 pub struct Exposition<'a> {
-    out: &'a mut Vec<u8>,
+    sink: &'a mut dyn Sink,
+    out: Vec<u8>,
     format: Format,
     current: Option<Current>,
     seen: HashSet<u64, BuildHasherDefault<Identity>>,
@@ -60,10 +63,11 @@ struct Current {
 }
 
 impl<'a> Exposition<'a> {
-    /// Begins a page at the end of `out`.
-    pub fn new(format: Format, out: &'a mut Vec<u8>) -> Self {
+    /// Begins a page.
+    pub fn new(format: Format, sink: &'a mut dyn Sink) -> Self {
         Self {
-            out,
+            sink,
+            out: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8),
             format,
             current: None,
             seen: HashSet::default(),
@@ -115,10 +119,11 @@ impl<'a> Exposition<'a> {
         self.write(labels, Some(more), value.into());
     }
 
-    /// Ends the families of the catalogue. [`own::Metrics::render`](super::own::Metrics::render) writes the rest of the page
+    /// Ends the families of the catalogue. [`own::Metrics::write_page`](super::own::Metrics::write_page) writes the rest of the page
     /// and its end.
     pub fn finish(mut self) -> Summary {
         self.end_family();
+        self.flush();
         self.summary
     }
 
@@ -211,8 +216,16 @@ impl<'a> Exposition<'a> {
             _ => self.put(&["{", labels, more, "}"]),
         }
         self.put(&[" "]);
-        value.write(self.out);
+        value.write(&mut self.out);
         self.put(&["\n"]);
+        if self.out.len() >= BUFFER_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.sink.take(&self.out);
+        self.out.clear();
     }
 
     fn put(&mut self, pieces: &[&str]) {

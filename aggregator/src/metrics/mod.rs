@@ -12,9 +12,11 @@ mod exposition;
 mod labels;
 pub mod own;
 pub mod reference;
+mod sink;
 mod value;
 
 pub use descriptor::{Descriptor, Kind, Scope};
 pub use exposition::{Exposition, Format, Summary};
 pub use labels::SeriesLabels;
+pub use sink::Sink;
 pub use value::Value;
