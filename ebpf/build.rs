@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed={PREBUILT}");
     if let Some(prebuilt) = env::var_os(PREBUILT) {
         println!("cargo::rerun-if-changed={}", prebuilt.display());
-        fs::copy(&prebuilt, &object).map_err(|e| format!("cannot copy {}: {e}", prebuilt.display()))?;
+        fs::copy(&prebuilt, &object)
+            .map_err(|e| format!("cannot copy {}: {e}", prebuilt.display()))?;
         return Ok(());
     }
     compile(&object)?;
@@ -81,8 +82,15 @@ fn find(variable: &str, tool: &str, package: &str) -> Result<String, Box<dyn Err
     if let Ok(chosen) = env::var(variable) {
         return Ok(chosen);
     }
-    let numbered = LLVM_VERSIONS.rev().map(|version| format!("{tool}-{version}"));
-    let runs = |name: &String| Command::new(name).arg("--version").output().is_ok_and(|out| out.status.success());
+    let numbered = LLVM_VERSIONS
+        .rev()
+        .map(|version| format!("{tool}-{version}"));
+    let runs = |name: &String| {
+        Command::new(name)
+            .arg("--version")
+            .output()
+            .is_ok_and(|out| out.status.success())
+    };
     std::iter::once(tool.to_owned()).chain(numbered).find(runs).ok_or_else(|| {
         format!("{tool} not found, which builds the BPF programs: apt-get install {package}, or set {variable}").into()
     })
@@ -90,6 +98,12 @@ fn find(variable: &str, tool: &str, package: &str) -> Result<String, Box<dyn Err
 
 fn run(command: &mut Command) -> Result<(), Box<dyn Error>> {
     let program = command.get_program().display().to_string();
-    let status = command.status().map_err(|e| format!("cannot run {program}: {e}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{program}: {status}").into()) }
+    let status = command
+        .status()
+        .map_err(|e| format!("cannot run {program}: {e}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program}: {status}").into())
+    }
 }

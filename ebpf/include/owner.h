@@ -68,9 +68,10 @@ static __always_inline struct task_struct *current_task(void)
 	return (struct task_struct *)bpf_get_current_task();
 }
 
+/* On 5.10 and 6.1 cgroup programs cannot call bpf_get_current_pid_tgid. */
 static __always_inline __u32 current_pid(void)
 {
-	return bpf_get_current_pid_tgid() >> 32;
+	return BPF_CORE_READ(current_task(), tgid);
 }
 
 #endif

@@ -194,8 +194,8 @@ int adopt_connections(struct bpf_iter__task_file *ctx)
 	fresh.connecting_ns = bpf_ktime_get_ns();
 	fresh.retransmits = retransmits_of(sk);
 	if (established) {
-		fresh.flags = CONNECTION_ACTIVE | CONNECTION_ESTABLISHED | CONNECTION_SENT_KNOWN |
-			      CONNECTION_RECEIVED_KNOWN;
+		fresh.flags =
+			CONNECTION_ACTIVE | CONNECTION_ESTABLISHED | CONNECTION_SENT_KNOWN | CONNECTION_RECEIVED_KNOWN;
 		fresh.sent_seq = BPF_CORE_READ((struct tcp_sock *)sk, snd_nxt);
 		fresh.received_seq = BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt);
 	}

@@ -8,7 +8,6 @@ use std::net::Ipv6Addr;
 mod reader;
 pub use reader::{Decode, Reader};
 
-
 /// Longest file name of an executable, with its terminating zero.
 pub const EXECUTABLE_BYTES: usize = 32;
 /// Longest path of a cgroup, with its terminating zero.
@@ -27,7 +26,10 @@ impl Decode for WorkloadKey {
     const BYTES: usize = 16;
 
     fn read(r: &mut Reader<'_>) -> Self {
-        Self { cgroup_v2: r.u64(), cgroup_v1: r.u64() }
+        Self {
+            cgroup_v2: r.u64(),
+            cgroup_v1: r.u64(),
+        }
     }
 }
 
@@ -43,7 +45,10 @@ pub struct Owner {
 impl Owner {
     /// The name without the zeros.
     pub fn name(&self) -> &[u8] {
-        self.executable.split(|byte| *byte == 0).next().unwrap_or_default()
+        self.executable
+            .split(|byte| *byte == 0)
+            .next()
+            .unwrap_or_default()
     }
 }
 
@@ -51,7 +56,10 @@ impl Decode for Owner {
     const BYTES: usize = 48;
 
     fn read(r: &mut Reader<'_>) -> Self {
-        Self { workload: WorkloadKey::read(r), executable: r.bytes() }
+        Self {
+            workload: WorkloadKey::read(r),
+            executable: r.bytes(),
+        }
     }
 }
 
@@ -168,7 +176,18 @@ impl Decode for Listen {
         let (netns, port, ipv6_only) = (r.u32(), r.u16(), r.u8());
         r.skip(1);
         let ip = Ipv6Addr::from(r.bytes::<16>());
-        Self { maker, holder, maker_pid, holder_pid, holder_scan, holder_rank, netns, port, ipv6_only, ip }
+        Self {
+            maker,
+            holder,
+            maker_pid,
+            holder_pid,
+            holder_scan,
+            holder_rank,
+            netns,
+            port,
+            ipv6_only,
+            ip,
+        }
     }
 }
 
@@ -230,7 +249,10 @@ impl Decode for CgroupKey {
     const BYTES: usize = 16;
 
     fn read(r: &mut Reader<'_>) -> Self {
-        let key = Self { id: r.u64(), hierarchy: r.u32() };
+        let key = Self {
+            id: r.u64(),
+            hierarchy: r.u32(),
+        };
         r.skip(4);
         key
     }
@@ -291,7 +313,13 @@ impl Decode for Cgroup {
         let (created_ns, removed_ns, updated_ns) = (r.u64(), r.u64(), r.u64());
         let path_bytes = r.u32();
         r.skip(4);
-        Self { created_ns, removed_ns, updated_ns, path_bytes, path: r.bytes() }
+        Self {
+            created_ns,
+            removed_ns,
+            updated_ns,
+            path_bytes,
+            path: r.bytes(),
+        }
     }
 }
 
@@ -315,7 +343,11 @@ impl Decode for Event {
     const BYTES: usize = 16;
 
     fn read(r: &mut Reader<'_>) -> Self {
-        Self { kind: r.u32(), hierarchy: r.u32(), id: r.u64() }
+        Self {
+            kind: r.u32(),
+            hierarchy: r.u32(),
+            id: r.u64(),
+        }
     }
 }
 
@@ -351,5 +383,7 @@ pub const LOSS_REASONS: [&str; 4] = ["full", "refused", "truncated", "unknown"];
 
 /// Stage and reason of each index of the map `losses`, in order.
 pub fn losses() -> impl Iterator<Item = (&'static str, &'static str)> {
-    LOSS_STAGES.into_iter().flat_map(|stage| LOSS_REASONS.into_iter().map(move |reason| (stage, reason)))
+    LOSS_STAGES
+        .into_iter()
+        .flat_map(|stage| LOSS_REASONS.into_iter().map(move |reason| (stage, reason)))
 }

@@ -11,7 +11,8 @@ pub mod abi;
 #[repr(C, align(8))]
 struct Aligned<T: ?Sized>(T);
 
-static ALIGNED_OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/sensor.bpf.o")));
+static ALIGNED_OBJECT: &Aligned<[u8]> =
+    &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/sensor.bpf.o")));
 
 /// The BPF object, an ELF file aligned to 8 bytes.
 pub static OBJECT: &[u8] = &ALIGNED_OBJECT.0;

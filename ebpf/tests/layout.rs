@@ -22,20 +22,29 @@ impl Sample {
     fn of<T: Decode>(name: &str) -> Self {
         let layout = Btf::of_object(OBJECT).layout(name);
         assert_eq!(layout.bytes, T::BYTES, "size of struct {name}");
-        Self { bytes: vec![0; layout.bytes], layout, named: Vec::new() }
+        Self {
+            bytes: vec![0; layout.bytes],
+            layout,
+            named: Vec::new(),
+        }
     }
 
     fn put(&mut self, field: &str, value: &[u8]) {
         let member = self.layout.member(field);
         assert_eq!(member.bytes, value.len(), "size of field {field}");
         self.bytes[member.offset..][..value.len()].copy_from_slice(value);
-        self.named.push(field.split('.').next().unwrap_or(field).to_owned());
+        self.named
+            .push(field.split('.').next().unwrap_or(field).to_owned());
     }
 
     fn decode<T: Decode>(&self) -> T {
         for member in &self.layout.members {
             let known = self.named.contains(&member.name) || member.name == "reserved";
-            assert!(known, "field {} of struct {} is not compared", member.name, self.layout.name);
+            assert!(
+                known,
+                "field {} of struct {} is not compared",
+                member.name, self.layout.name
+            );
         }
         assert!(T::from_bytes(&self.bytes[1..]).is_none(), "too short");
         T::from_bytes(&self.bytes).expect("the size was compared")
@@ -44,7 +53,10 @@ impl Sample {
 
 fn owner(seed: u8) -> (Vec<u8>, abi::Owner) {
     let executable = [seed; abi::EXECUTABLE_BYTES];
-    let workload = abi::WorkloadKey { cgroup_v2: u64::from(seed) + 1, cgroup_v1: u64::from(seed) + 2 };
+    let workload = abi::WorkloadKey {
+        cgroup_v2: u64::from(seed) + 1,
+        cgroup_v1: u64::from(seed) + 2,
+    };
     let mut key = Sample::of::<abi::WorkloadKey>("workload_key");
     key.put("cgroup_v2", &workload.cgroup_v2.to_ne_bytes());
     key.put("cgroup_v1", &workload.cgroup_v1.to_ne_bytes());
@@ -52,7 +64,10 @@ fn owner(seed: u8) -> (Vec<u8>, abi::Owner) {
     let mut sample = Sample::of::<abi::Owner>("owner");
     sample.put("workload", &key.bytes);
     sample.put("executable", &executable);
-    let owner = abi::Owner { workload, executable };
+    let owner = abi::Owner {
+        workload,
+        executable,
+    };
     assert_eq!(sample.decode::<abi::Owner>(), owner);
     (sample.bytes, owner)
 }
@@ -67,7 +82,13 @@ fn flow_key() {
     sample.put("remote_port", &0x1234_u16.to_ne_bytes());
     sample.put("kind", &[1]);
     sample.put("host_netns", &[2]);
-    let expected = abi::FlowKey { owner, remote_ip, remote_port: 0x1234, kind: 1, host_netns: 2 };
+    let expected = abi::FlowKey {
+        owner,
+        remote_ip,
+        remote_port: 0x1234,
+        kind: 1,
+        host_netns: 2,
+    };
     assert_eq!(sample.decode::<abi::FlowKey>(), expected);
 }
 
@@ -110,7 +131,13 @@ fn listen() {
     let mut sample = Sample::of::<abi::Listen>("listen");
     sample.put("maker", &maker_bytes);
     sample.put("holder", &holder_bytes);
-    for (value, field) in (1_u32..).zip(["maker_pid", "holder_pid", "holder_scan", "holder_rank", "netns"]) {
+    for (value, field) in (1_u32..).zip([
+        "maker_pid",
+        "holder_pid",
+        "holder_scan",
+        "holder_rank",
+        "netns",
+    ]) {
         sample.put(field, &value.to_ne_bytes());
     }
     sample.put("port", &6_u16.to_ne_bytes());
@@ -134,7 +161,15 @@ fn listen() {
 #[test]
 fn population() {
     let mut sample = Sample::of::<abi::Population>("population");
-    let fields = ["generation_ns", "live", "started", "ended", "restarts", "oom_kills", "updated_ns"];
+    let fields = [
+        "generation_ns",
+        "live",
+        "started",
+        "ended",
+        "restarts",
+        "oom_kills",
+        "updated_ns",
+    ];
     for (value, field) in (1_u64..).zip(fields) {
         sample.put(field, &value.to_ne_bytes());
     }
@@ -152,7 +187,10 @@ fn population() {
 
 #[test]
 fn cgroup_key() {
-    let key = abi::CgroupKey { id: 1, hierarchy: 2 };
+    let key = abi::CgroupKey {
+        id: 1,
+        hierarchy: 2,
+    };
     let mut sample = Sample::of::<abi::CgroupKey>("cgroup_key");
     sample.put("id", &key.id.to_ne_bytes());
     sample.put("hierarchy", &key.hierarchy.to_ne_bytes());
@@ -190,7 +228,14 @@ fn event() {
     sample.put("kind", &1_u32.to_ne_bytes());
     sample.put("hierarchy", &2_u32.to_ne_bytes());
     sample.put("id", &3_u64.to_ne_bytes());
-    assert_eq!(sample.decode::<abi::Event>(), abi::Event { kind: 1, hierarchy: 2, id: 3 });
+    assert_eq!(
+        sample.decode::<abi::Event>(),
+        abi::Event {
+            kind: 1,
+            hierarchy: 2,
+            id: 3
+        }
+    );
 }
 
 /// Enumerators by value, from the header: BTF has only the enums that variables use.
@@ -209,11 +254,24 @@ fn enums_have_the_same_values() {
         ("V1_CPUACCT", abi::V1Controller::Cpuacct as u32),
         ("V1_CPUSET", abi::V1Controller::Cpuset as u32),
     ];
-    let stages = (0_u32..).zip(abi::LOSS_STAGES).map(|(value, stage)| (stage.replace("kernel_", "LOSS_"), value));
-    let reasons = (0_u32..).zip(abi::LOSS_REASONS).map(|(value, reason)| (format!("LOSS_{reason}"), value));
-    let losses = stages.chain(reasons).map(|(name, value)| (name.to_uppercase(), value));
-    for (name, value) in constants.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(losses) {
-        assert!(header.contains(&format!("\t{name} = {value},")), "{name} = {value} is not in the header");
+    let stages = (0_u32..)
+        .zip(abi::LOSS_STAGES)
+        .map(|(value, stage)| (stage.replace("kernel_", "LOSS_"), value));
+    let reasons = (0_u32..)
+        .zip(abi::LOSS_REASONS)
+        .map(|(value, reason)| (format!("LOSS_{reason}"), value));
+    let losses = stages
+        .chain(reasons)
+        .map(|(name, value)| (name.to_uppercase(), value));
+    for (name, value) in constants
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .chain(losses)
+    {
+        assert!(
+            header.contains(&format!("\t{name} = {value},")),
+            "{name} = {value} is not in the header"
+        );
     }
     assert!(header.contains(&format!("LOSS_STAGES = {},", abi::LOSS_STAGES.len())));
     assert!(header.contains(&format!("LOSS_REASONS = {},", abi::LOSS_REASONS.len())));

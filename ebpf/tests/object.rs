@@ -15,15 +15,29 @@ fn parses_with_btf_and_a_licence_the_kernel_accepts() {
 #[test]
 fn has_no_section_that_the_loader_refuses() {
     for (name, _) in btf::sections(OBJECT) {
-        let refused = [".kconfig", ".ksyms", "?", "kprobe.multi", "uprobe.multi", "struct_ops"];
-        assert!(!refused.iter().any(|start| name.starts_with(start)), "{name}");
+        let refused = [
+            ".kconfig",
+            ".ksyms",
+            "?",
+            "kprobe.multi",
+            "uprobe.multi",
+            "struct_ops",
+        ];
+        assert!(
+            !refused.iter().any(|start| name.starts_with(start)),
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn says_nothing_of_the_machine_it_was_built_on() {
     let directory = env!("CARGO_MANIFEST_DIR").as_bytes();
-    assert!(!OBJECT.windows(directory.len()).any(|bytes| bytes == directory));
+    assert!(
+        !OBJECT
+            .windows(directory.len())
+            .any(|bytes| bytes == directory)
+    );
 }
 
 #[test]
@@ -49,7 +63,16 @@ fn has_every_map_the_sensor_reads() {
 fn has_every_constant_the_sensor_sets() {
     let mut object = Object::parse(OBJECT).expect("the object parses");
     let value = 1_u32.to_ne_bytes();
-    let set = [globals::HOST_NETNS, globals::V1_HIERARCHY, globals::V1_CONTROLLER];
-    let constants = set.into_iter().map(|name| (name, (&value[..], true))).collect();
-    object.patch_map_data(constants).expect("the constants are in the object");
+    let set = [
+        globals::HOST_NETNS,
+        globals::V1_HIERARCHY,
+        globals::V1_CONTROLLER,
+    ];
+    let constants = set
+        .into_iter()
+        .map(|name| (name, (&value[..], true)))
+        .collect();
+    object
+        .patch_map_data(constants)
+        .expect("the constants are in the object");
 }

@@ -55,11 +55,17 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn long(bytes: &[u8], at: usize) -> usize {
-    usize::try_from(u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))).expect("fits")
+    usize::try_from(u64::from_le_bytes(
+        bytes[at..at + 8].try_into().expect("eight bytes"),
+    ))
+    .expect("fits")
 }
 
 fn text(strings: &[u8], at: usize) -> String {
-    let end = strings[at..].iter().position(|byte| *byte == 0).expect("a terminated string");
+    let end = strings[at..]
+        .iter()
+        .position(|byte| *byte == 0)
+        .expect("a terminated string");
     String::from_utf8_lossy(&strings[at..at + end]).into_owned()
 }
 
@@ -67,24 +73,41 @@ fn text(strings: &[u8], at: usize) -> String {
 pub(crate) fn sections(elf: &[u8]) -> Vec<(String, &[u8])> {
     assert_eq!(&elf[..5], b"\x7fELF\x02", "an ELF64 file");
     let half = |at: usize| usize::from(u16::from_le_bytes([elf[at], elf[at + 1]]));
-    let (table, entry_bytes, count, names_index) = (long(elf, 0x28), half(0x3a), half(0x3c), half(0x3e));
+    let (table, entry_bytes, count, names_index) =
+        (long(elf, 0x28), half(0x3a), half(0x3c), half(0x3e));
     let header = |index: usize| &elf[table + index * entry_bytes..][..entry_bytes];
     let contents = |header: &[u8]| {
         // SHT_NOBITS has a size but no bytes.
-        if word(header, 4) == 8 { &elf[..0] } else { &elf[long(header, 0x18)..][..long(header, 0x20)] }
+        if word(header, 4) == 8 {
+            &elf[..0]
+        } else {
+            &elf[long(header, 0x18)..][..long(header, 0x20)]
+        }
     };
     let names = contents(header(names_index));
-    (0..count).map(|index| (text(names, word(header(index), 0) as usize), contents(header(index)))).collect()
+    (0..count)
+        .map(|index| {
+            (
+                text(names, word(header(index), 0) as usize),
+                contents(header(index)),
+            )
+        })
+        .collect()
 }
 
 impl Btf {
     pub(crate) fn of_object(elf: &[u8]) -> Self {
         let sections = sections(elf);
-        let (_, btf) = sections.iter().find(|(name, _)| name == ".BTF").expect("a .BTF section");
+        let (_, btf) = sections
+            .iter()
+            .find(|(name, _)| name == ".BTF")
+            .expect("a .BTF section");
         let header_bytes = word(btf, 4) as usize;
         let types = &btf[header_bytes + word(btf, 8) as usize..][..word(btf, 12) as usize];
         let strings = &btf[header_bytes + word(btf, 16) as usize..][..word(btf, 20) as usize];
-        Self { types: read_types(types, strings) }
+        Self {
+            types: read_types(types, strings),
+        }
     }
 
     fn bytes_of(&self, id: u32) -> usize {
@@ -99,14 +122,25 @@ impl Btf {
     }
 
     pub(crate) fn layout(&self, name: &str) -> Struct {
-        let found = self.types.iter().find(|kind| kind.kind == STRUCT && kind.name == name);
+        let found = self
+            .types
+            .iter()
+            .find(|kind| kind.kind == STRUCT && kind.name == name);
         let found = found.unwrap_or_else(|| panic!("no struct {name} in the BTF"));
-        let members = found.rest.chunks_exact(3).zip(&found.fields).map(|(raw, name)| Member {
-            name: name.clone(),
-            offset: raw[2] as usize / 8,
-            bytes: self.bytes_of(raw[1]),
-        });
-        Struct { name: name.to_owned(), bytes: found.size_or_type as usize, members: members.collect() }
+        let members = found
+            .rest
+            .chunks_exact(3)
+            .zip(&found.fields)
+            .map(|(raw, name)| Member {
+                name: name.clone(),
+                offset: raw[2] as usize / 8,
+                bytes: self.bytes_of(raw[1]),
+            });
+        Struct {
+            name: name.to_owned(),
+            bytes: found.size_or_type as usize,
+            members: members.collect(),
+        }
     }
 }
 
@@ -122,14 +156,24 @@ fn read_types(mut bytes: &[u8], strings: &[u8]) -> Vec<Type> {
             ENUM | 13 => count * 2,
             _ => 0,
         };
-        let rest: Vec<u32> = (0..words).map(|index| word(bytes, 12 + index * 4)).collect();
+        let rest: Vec<u32> = (0..words)
+            .map(|index| word(bytes, 12 + index * 4))
+            .collect();
         let fields = if kind == STRUCT {
-            rest.chunks_exact(3).map(|raw| text(strings, raw[0] as usize)).collect()
+            rest.chunks_exact(3)
+                .map(|raw| text(strings, raw[0] as usize))
+                .collect()
         } else {
             Vec::new()
         };
         let name = text(strings, word(bytes, 0) as usize);
-        types.push(Type { name, kind, size_or_type: word(bytes, 8), rest, fields });
+        types.push(Type {
+            name,
+            kind,
+            size_or_type: word(bytes, 8),
+            rest,
+            fields,
+        });
         bytes = &bytes[12 + words * 4..];
     }
     types

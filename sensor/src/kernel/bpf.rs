@@ -69,8 +69,19 @@ struct IterAttr {
 fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: `attr` is a live, exclusively borrowed `repr(C)` struct of the size given, with no padding; the addresses
     // in it are the callers' duty, who take them from live slices of checked length.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attr),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn raw(fd: &impl AsFd) -> u32 {
@@ -86,8 +97,16 @@ fn own(fd: libc::c_long) -> OwnedFd {
 
 impl MapHandle {
     /// Keeps a descriptor of its own. A per-CPU map's `value_bytes` are those of all CPUs together.
-    pub(super) fn new(fd: BorrowedFd<'_>, key_bytes: usize, value_bytes: usize) -> io::Result<Self> {
-        Ok(Self { fd: fd.try_clone_to_owned()?, key_bytes, value_bytes })
+    pub(super) fn new(
+        fd: BorrowedFd<'_>,
+        key_bytes: usize,
+        value_bytes: usize,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            fd: fd.try_clone_to_owned()?,
+            key_bytes,
+            value_bytes,
+        })
     }
 
     pub(super) fn key_bytes(&self) -> usize {
@@ -100,7 +119,13 @@ impl MapHandle {
 
     fn element(&self, key: &[u8], value: u64, flags: u64) -> ElementAttr {
         assert_eq!(key.len(), self.key_bytes, "length of a map key");
-        ElementAttr { map_fd: raw(&self.fd), key: key.as_ptr().addr() as u64, value, flags, ..Default::default() }
+        ElementAttr {
+            map_fd: raw(&self.fd),
+            key: key.as_ptr().addr() as u64,
+            value,
+            flags,
+            ..Default::default()
+        }
     }
 
     /// Copies the value of `key`; false when there is none.
@@ -115,19 +140,29 @@ impl MapHandle {
 
     fn read(&self, command: libc::c_long, key: &[u8], value: &mut [u8]) -> io::Result<bool> {
         assert_eq!(value.len(), self.value_bytes, "length of a map value");
-        found(bpf(command, &mut self.element(key, value.as_mut_ptr().addr() as u64, 0)))
+        found(bpf(
+            command,
+            &mut self.element(key, value.as_mut_ptr().addr() as u64, 0),
+        ))
     }
 
     /// Writes an entry that is there already or makes it.
     pub(super) fn set(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
         assert_eq!(value.len(), self.value_bytes, "length of a map value");
-        bpf(MAP_UPDATE_ELEM, &mut self.element(key, value.as_ptr().addr() as u64, 0)).map(drop)
+        bpf(
+            MAP_UPDATE_ELEM,
+            &mut self.element(key, value.as_ptr().addr() as u64, 0),
+        )
+        .map(drop)
     }
 
     /// Makes an entry; false when there is one.
     pub(super) fn insert(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
         assert_eq!(value.len(), self.value_bytes, "length of a map value");
-        match bpf(MAP_UPDATE_ELEM, &mut self.element(key, value.as_ptr().addr() as u64, NOEXIST)) {
+        match bpf(
+            MAP_UPDATE_ELEM,
+            &mut self.element(key, value.as_ptr().addr() as u64, NOEXIST),
+        ) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             result => result.map(|_| true),
         }
@@ -150,7 +185,11 @@ impl MapHandle {
         let begin = cursor.unwrap_or_default();
         let mut next = 0_u32;
         let mut attr = BatchAttr {
-            in_batch: if cursor.is_some() { std::ptr::from_ref(&begin).addr() as u64 } else { 0 },
+            in_batch: if cursor.is_some() {
+                std::ptr::from_ref(&begin).addr() as u64
+            } else {
+                0
+            },
             out_batch: std::ptr::from_mut(&mut next).addr() as u64,
             keys: keys.as_mut_ptr().addr() as u64,
             values: values.as_mut_ptr().addr() as u64,
@@ -177,18 +216,30 @@ fn found(result: io::Result<libc::c_long>) -> io::Result<bool> {
 
 /// Makes a link of a loaded iterator program, from which it can be run any number of times.
 pub(super) fn link_iterator(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut attr = LinkAttr { program_fd: raw(&program), attach_type: ATTACH_TRACE_ITER, ..Default::default() };
+    let mut attr = LinkAttr {
+        program_fd: raw(&program),
+        attach_type: ATTACH_TRACE_ITER,
+        ..Default::default()
+    };
     bpf(LINK_CREATE, &mut attr).map(own)
 }
 
 /// A new run of a linked iterator; reading it runs the program.
 pub(super) fn start_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    bpf(ITER_CREATE, &mut IterAttr { link_fd: raw(&link), flags: 0 }).map(own)
+    bpf(
+        ITER_CREATE,
+        &mut IterAttr {
+            link_fd: raw(&link),
+            flags: 0,
+        },
+    )
+    .map(own)
 }
 
 /// The clock of `bpf_ktime_get_ns`.
 pub(super) fn monotonic_ns() -> u64 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+        .map_or(Duration::ZERO, Duration::from);
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -4,11 +4,17 @@ use nodescope_ebpf::abi;
 use nodescope_schema as schema;
 
 pub(super) fn workload(key: abi::WorkloadKey) -> schema::Workload {
-    schema::Workload { cgroup_v2: key.cgroup_v2, cgroup_v1: key.cgroup_v1 }
+    schema::Workload {
+        cgroup_v2: key.cgroup_v2,
+        cgroup_v1: key.cgroup_v1,
+    }
 }
 
 pub(super) fn owner(owner: &abi::Owner) -> schema::Owner<'_> {
-    schema::Owner { workload: workload(owner.workload), executable: owner.name() }
+    schema::Owner {
+        workload: workload(owner.workload),
+        executable: owner.name(),
+    }
 }
 
 pub(super) fn flow_key(key: &abi::FlowKey) -> schema::FlowKey<'_> {
@@ -56,7 +62,10 @@ pub(super) fn processes(key: abi::CgroupKey, value: &abi::Population) -> schema:
 }
 
 fn cgroup_key(key: abi::CgroupKey) -> schema::CgroupKey {
-    schema::CgroupKey { hierarchy: key.hierarchy, id: key.id }
+    schema::CgroupKey {
+        hierarchy: key.hierarchy,
+        id: key.id,
+    }
 }
 
 pub(super) fn cgroup(key: abi::CgroupKey, value: &abi::Cgroup) -> schema::Cgroup<'_> {
@@ -77,10 +86,22 @@ mod tests {
     fn key(kind: u8) -> abi::FlowKey {
         let mut executable = [0; abi::EXECUTABLE_BYTES];
         executable[..4].copy_from_slice(b"curl");
-        let workload = abi::WorkloadKey { cgroup_v2: 7, cgroup_v1: 8 };
-        let owner = abi::Owner { workload, executable };
+        let workload = abi::WorkloadKey {
+            cgroup_v2: 7,
+            cgroup_v1: 8,
+        };
+        let owner = abi::Owner {
+            workload,
+            executable,
+        };
         let remote_ip = "::ffff:10.0.0.1".parse().expect("an address");
-        abi::FlowKey { owner, remote_ip, remote_port: 443, kind, host_netns: 1 }
+        abi::FlowKey {
+            owner,
+            remote_ip,
+            remote_port: 443,
+            kind,
+            host_netns: 1,
+        }
     }
 
     #[test]
@@ -88,20 +109,46 @@ mod tests {
         let key = key(abi::FLOW_DESTINATION);
         let record = flow_key(&key);
         assert_eq!(record.owner.executable, b"curl");
-        assert_eq!(record.owner.workload, schema::Workload { cgroup_v2: 7, cgroup_v1: 8 });
-        assert_eq!(record.remote_ip, Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x0a00, 1));
+        assert_eq!(
+            record.owner.workload,
+            schema::Workload {
+                cgroup_v2: 7,
+                cgroup_v1: 8
+            }
+        );
+        assert_eq!(
+            record.remote_ip,
+            Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x0a00, 1)
+        );
         assert_eq!((record.remote_port, record.host_netns), (443, true));
         assert_eq!(record.kind, schema::FlowKind::Destination);
     }
 
     #[test]
     fn what_found_no_room_is_other() {
-        assert_eq!(flow_key(&key(abi::FLOW_OTHER)).kind, schema::FlowKind::Other);
+        assert_eq!(
+            flow_key(&key(abi::FLOW_OTHER)).kind,
+            schema::FlowKind::Other
+        );
     }
 
     #[test]
     fn a_gauge_is_never_negative() {
-        assert_eq!(totals(&abi::Flow { active: -1, ..Default::default() }).active, 0);
-        assert_eq!(totals(&abi::Flow { active: i64::MAX, ..Default::default() }).active, u32::MAX);
+        assert_eq!(
+            totals(&abi::Flow {
+                active: -1,
+                ..Default::default()
+            })
+            .active,
+            0
+        );
+        assert_eq!(
+            totals(&abi::Flow {
+                active: i64::MAX,
+                ..Default::default()
+            })
+            .active,
+            u32::MAX
+        );
     }
 }

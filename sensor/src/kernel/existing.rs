@@ -54,7 +54,12 @@ impl Existing {
         number: MapHandle,
         ports: Table<ListenPort, Present>,
     ) -> Self {
-        Self { iterators, number, ports, scan: 0 }
+        Self {
+            iterators,
+            number,
+            ports,
+            scan: 0,
+        }
     }
 
     /// Number of the last whole scan of the holders of listening sockets; 0 before the first.
@@ -74,10 +79,19 @@ impl Existing {
         for (iterator, result) in found {
             let Err(error) = result else { continue };
             let uses = |probe: &super::probes::Probe| {
-                probe.rungs.iter().any(|rung| rung.programs.iter().any(|program| program.name == iterator))
+                probe
+                    .rungs
+                    .iter()
+                    .any(|rung| rung.programs.iter().any(|program| program.name == iterator))
             };
-            for (hook, _) in hooks.iter_mut().zip(PROBES).filter(|(_, probe)| uses(probe)) {
-                let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            for (hook, _) in hooks
+                .iter_mut()
+                .zip(PROBES)
+                .filter(|(_, probe)| uses(probe))
+            {
+                let reason = std::error::Error::source(&error)
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 broke(hook, &format!("{error}: {reason}"));
             }
         }
@@ -88,7 +102,10 @@ impl Existing {
         let next = self.scan.wrapping_add(1).max(1);
         self.number
             .set(&0_u32.to_ne_bytes(), &next.to_ne_bytes())
-            .map_err(|source| SourceError::Map { map: maps::SCAN, source })?;
+            .map_err(|source| SourceError::Map {
+                map: maps::SCAN,
+                source,
+            })?;
         self.run(SCAN_LISTENS)?;
         self.scan = next;
         Ok(())
@@ -96,7 +113,9 @@ impl Existing {
 
     /// Runs an iterator to its end; nothing when the kernel did not take it.
     fn run(&self, iterator: &'static str) -> Result<(), SourceError> {
-        let Some((_, link)) = self.iterators.iter().find(|(name, _)| *name == iterator) else { return Ok(()) };
+        let Some((_, link)) = self.iterators.iter().find(|(name, _)| *name == iterator) else {
+            return Ok(());
+        };
         let drain = || -> io::Result<()> {
             let run = start_iterator(link.as_fd())?;
             let mut nothing = [0; 64];
@@ -105,7 +124,8 @@ impl Existing {
                     Ok(0) => return Ok(()),
                     Ok(_) => {}
                     // So many objects without output that the kernel wants to be asked again.
-                    Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                    Err(e)
+                        if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                     Err(e) => return Err(e),
                 }
             }
@@ -116,9 +136,16 @@ impl Existing {
 
     fn forget_ports(&self, batch: &mut Batch) -> Result<(), SourceError> {
         let mut keys = Vec::new();
-        self.ports.for_each(batch, |key, _, _| keys.push(key.to_vec()))?;
+        self.ports
+            .for_each(batch, |key, _, _| keys.push(key.to_vec()))?;
         for key in keys {
-            self.ports.map().delete(&key).map_err(|source| SourceError::Map { map: self.ports.name(), source })?;
+            self.ports
+                .map()
+                .delete(&key)
+                .map_err(|source| SourceError::Map {
+                    map: self.ports.name(),
+                    source,
+                })?;
         }
         Ok(())
     }

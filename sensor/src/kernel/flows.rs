@@ -39,7 +39,12 @@ struct Idle {
 
 impl Flows {
     pub(super) fn new(table: Table<abi::FlowKey, abi::Flow>, generation_ns: u64) -> Self {
-        Self { table, evicted: HashMap::new(), generation_ns, lost: 0 }
+        Self {
+            table,
+            evicted: HashMap::new(),
+            generation_ns,
+            lost: 0,
+        }
     }
 
     pub(super) fn table(&self) -> &Table<abi::FlowKey, abi::Flow> {
@@ -48,7 +53,11 @@ impl Flows {
 
     /// Flows whose totals did not fit into the sums of what was evicted.
     pub(super) fn loss(&self) -> Loss<'static> {
-        Loss { stage: "evicted_flows", reason: "full", total: self.lost }
+        Loss {
+            stage: "evicted_flows",
+            reason: "full",
+            total: self.lost,
+        }
     }
 
     /// Emits what changed since `since_ns`. Returns how many flows there are.
@@ -82,7 +91,11 @@ impl Flows {
             host_netns: false,
             kind: FlowKind::Evicted,
         };
-        Record::Flow(schema::Flow { key, generation: self.generation_ns, totals })
+        Record::Flow(schema::Flow {
+            key,
+            generation: self.generation_ns,
+            totals,
+        })
     }
 
     /// Makes room if `entries` are too many, and says which flows went.
@@ -102,12 +115,17 @@ impl Flows {
             let idle_ns = now_ns.saturating_sub(flow.updated_ns);
             if key.kind == abi::FLOW_DESTINATION && flow.active <= 0 && idle_ns >= IDLE_NS {
                 let Ok(key) = bytes.try_into() else { return };
-                idle.push(Idle { updated_ns: flow.updated_ns, key });
+                idle.push(Idle {
+                    updated_ns: flow.updated_ns,
+                    key,
+                });
             }
         })?;
         idle.sort_unstable();
         for entry in idle.iter().take(excess) {
-            let Some(key) = <abi::FlowKey as abi::Decode>::from_bytes(&entry.key) else { continue };
+            let Some(key) = <abi::FlowKey as abi::Decode>::from_bytes(&entry.key) else {
+                continue;
+            };
             if let Some(flow) = self.table.take(&entry.key)? {
                 self.fold(&key.owner, &flow, now_ns);
                 emit(&Record::FlowEvicted(convert::flow_key(&key)));
@@ -153,12 +171,24 @@ mod tests {
         assert_eq!(excess(75, 100), 0);
         assert_eq!(excess(76, 100), 26);
         assert_eq!(excess(100, 100), 50);
-        assert_eq!(excess(u32::MAX, u32::MAX), u32::MAX as usize - (u32::MAX / 2) as usize);
+        assert_eq!(
+            excess(u32::MAX, u32::MAX),
+            u32::MAX as usize - (u32::MAX / 2) as usize
+        );
     }
 
     #[test]
     fn older_entries_go_first() {
-        let mut idle = [Idle { updated_ns: 2, key: [0; 72] }, Idle { updated_ns: 1, key: [9; 72] }];
+        let mut idle = [
+            Idle {
+                updated_ns: 2,
+                key: [0; 72],
+            },
+            Idle {
+                updated_ns: 1,
+                key: [9; 72],
+            },
+        ];
         idle.sort_unstable();
         assert_eq!(idle[0].updated_ns, 1);
     }

@@ -36,12 +36,15 @@ pub(super) fn choose(proc_cgroup: &str) -> Option<Hierarchy> {
             let mut fields = line.splitn(3, ':');
             let number = fields.next()?.parse().ok().filter(|number| *number != 0)?;
             let controllers = fields.next()?;
-            controllers.split(',').any(|c| c == *name).then(|| Hierarchy {
-                number,
-                controllers: controllers.to_owned(),
-                controller: *controller,
-                controller_name: name,
-            })
+            controllers
+                .split(',')
+                .any(|c| c == *name)
+                .then(|| Hierarchy {
+                    number,
+                    controllers: controllers.to_owned(),
+                    controller: *controller,
+                    controller_name: name,
+                })
         })
     })
 }
@@ -54,8 +57,11 @@ pub(super) fn mount_point(mountinfo: &[u8], controller: &str) -> Option<PathBuf>
         let dash = fields.iter().position(|field| *field == b"-")?;
         let (root, point) = (fields.get(3)?, fields.get(4)?);
         let (kind, options) = (fields.get(dash + 1)?, fields.get(dash + 3)?);
-        let has_controller = options.split(|byte| *byte == b',').any(|option| option == controller.as_bytes());
-        (*root == b"/" && *kind == b"cgroup" && has_controller).then(|| PathBuf::from(OsStr::from_bytes(&unescape(point))))
+        let has_controller = options
+            .split(|byte| *byte == b',')
+            .any(|option| option == controller.as_bytes());
+        (*root == b"/" && *kind == b"cgroup" && has_controller)
+            .then(|| PathBuf::from(OsStr::from_bytes(&unescape(point))))
     })
 }
 
@@ -64,9 +70,16 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
-        let escaped = (*first == b'\\').then(|| tail.first_chunk::<3>()).flatten().and_then(octal);
+        let escaped = (*first == b'\\')
+            .then(|| tail.first_chunk::<3>())
+            .flatten()
+            .and_then(octal);
         bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
+        rest = if escaped.is_some() {
+            tail.get(3..).unwrap_or_default()
+        } else {
+            tail
+        };
     }
     bytes
 }
@@ -81,7 +94,9 @@ mod tests {
 
     #[test]
     fn memory_comes_before_all_others() {
-        let chosen = choose("12:pids:/\n4:memory:/docker/x\n3:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n").expect("one");
+        let chosen =
+            choose("12:pids:/\n4:memory:/docker/x\n3:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n")
+                .expect("one");
         assert_eq!((chosen.number, chosen.controllers.as_str()), (4, "memory"));
         assert_eq!(chosen.controller, V1Controller::Memory);
     }
@@ -89,7 +104,10 @@ mod tests {
     #[test]
     fn a_shared_hierarchy_keeps_its_name() {
         let chosen = choose("3:cpu,cpuacct:/\n0::/\n").expect("one");
-        assert_eq!((chosen.number, chosen.controllers.as_str()), (3, "cpu,cpuacct"));
+        assert_eq!(
+            (chosen.number, chosen.controllers.as_str()),
+            (3, "cpu,cpuacct")
+        );
     }
 
     #[test]
@@ -106,7 +124,10 @@ mod tests {
             31 29 0:27 /docker/x /other rw - cgroup cgroup rw,memory\n\
             32 29 0:27 / /sys/fs/cg\\040roup/memory rw shared:10 master:1 - cgroup cgroup rw,memory\n\
             33 29 0:28";
-        assert_eq!(mount_point(mountinfo, "memory"), Some(PathBuf::from("/sys/fs/cg roup/memory")));
+        assert_eq!(
+            mount_point(mountinfo, "memory"),
+            Some(PathBuf::from("/sys/fs/cg roup/memory"))
+        );
         assert_eq!(mount_point(mountinfo, "pids"), None);
     }
 

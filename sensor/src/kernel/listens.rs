@@ -29,10 +29,20 @@ impl Shown {
     /// `scan` is the last whole scan of holders; what an earlier one found is no more.
     fn new(listen: &abi::Listen, scan: u32) -> Self {
         let held = listen.holder_scan != 0 && listen.holder_scan >= scan;
-        let (owner, pid) =
-            if held { (listen.holder, listen.holder_pid) } else { (listen.maker, listen.maker_pid) };
+        let (owner, pid) = if held {
+            (listen.holder, listen.holder_pid)
+        } else {
+            (listen.maker, listen.maker_pid)
+        };
         let ipv6_only = listen.ipv6_only != 0 && listen.ip.is_unspecified();
-        Self { owner, pid, netns: listen.netns, ip: listen.ip, port: listen.port, ipv6_only }
+        Self {
+            owner,
+            pid,
+            netns: listen.netns,
+            ip: listen.ip,
+            port: listen.port,
+            ipv6_only,
+        }
     }
 
     fn record(&self, cookie: u64, open: bool) -> Record<'_> {
@@ -78,7 +88,11 @@ pub(super) struct Listens {
 
 impl Listens {
     pub(super) fn new(table: Table<Cookie, abi::Listen>) -> Self {
-        Self { table, told: HashMap::new(), round: 0 }
+        Self {
+            table,
+            told: HashMap::new(),
+            round: 0,
+        }
     }
 
     pub(super) fn table(&self) -> &Table<Cookie, abi::Listen> {
@@ -101,7 +115,13 @@ impl Listens {
             if shown.port == 0 {
                 return;
             }
-            let before = told.insert(cookie, Told { shown, round: *round });
+            let before = told.insert(
+                cookie,
+                Told {
+                    shown,
+                    round: *round,
+                },
+            );
             if all || before.is_none_or(|before| before.shown != shown) {
                 emit(&shown.record(cookie, true));
             }
@@ -126,7 +146,13 @@ impl Listens {
         match self.table.get(&cookie.to_ne_bytes())? {
             Some(listen) if listen.port != 0 => {
                 let shown = Shown::new(&listen, scan);
-                self.told.insert(cookie, Told { shown, round: self.round });
+                self.told.insert(
+                    cookie,
+                    Told {
+                        shown,
+                        round: self.round,
+                    },
+                );
                 emit(&shown.record(cookie, true));
             }
             Some(_) => {}
@@ -145,7 +171,13 @@ mod tests {
     use super::*;
 
     fn owner(cgroup_v2: u64) -> abi::Owner {
-        abi::Owner { workload: abi::WorkloadKey { cgroup_v2, cgroup_v1: 0 }, ..Default::default() }
+        abi::Owner {
+            workload: abi::WorkloadKey {
+                cgroup_v2,
+                cgroup_v1: 0,
+            },
+            ..Default::default()
+        }
     }
 
     fn listen(holder_scan: u32) -> abi::Listen {
@@ -183,7 +215,10 @@ mod tests {
     #[test]
     fn ipv6_only_matters_for_the_unspecified_address_only() {
         assert!(Shown::new(&listen(0), 0).ipv6_only);
-        let bound = abi::Listen { ip: Ipv6Addr::LOCALHOST, ..listen(0) };
+        let bound = abi::Listen {
+            ip: Ipv6Addr::LOCALHOST,
+            ..listen(0)
+        };
         assert!(!Shown::new(&bound, 0).ipv6_only);
     }
 }

@@ -9,11 +9,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
-use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Iter, ProgramError,
-    SockOps,
-};
 use aya::programs::links::{FdLink, LinkError};
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Iter,
+    ProgramError, SockOps,
+};
 use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 use nodescope_ebpf::{OBJECT, globals, maps};
 use nodescope_schema::Verdict;
@@ -85,8 +85,11 @@ impl Loaded {
 
 /// Loads and attaches everything this kernel takes.
 pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, LoadError> {
-    let cgroup_root = File::open(&options.cgroup_v2_root)
-        .map_err(|source| LoadError::CgroupRoot { path: options.cgroup_v2_root.clone(), source })?;
+    let cgroup_root =
+        File::open(&options.cgroup_v2_root).map_err(|source| LoadError::CgroupRoot {
+            path: options.cgroup_v2_root.clone(),
+            source,
+        })?;
     let mut loader = EbpfLoader::new();
     // The loader has read the kernel's BTF for itself and cannot share it: let that go before it is read again.
     loader.btf(None);
@@ -105,9 +108,17 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
         .map_max_entries(maps::CGROUPS, sizes.cgroups)
         .load(OBJECT)
         .map_err(object_error)?;
-    let events = ebpf.take_map(maps::EVENTS).ok_or(LoadError::Map(maps::EVENTS))?;
+    let events = ebpf
+        .take_map(maps::EVENTS)
+        .ok_or(LoadError::Map(maps::EVENTS))?;
     let events = RingBuf::try_from(events).map_err(|e| object_error(EbpfError::MapError(e)))?;
-    let mut loaded = Loaded { hooks: Vec::new(), links: Vec::new(), iterators: Vec::new(), events, ebpf };
+    let mut loaded = Loaded {
+        hooks: Vec::new(),
+        links: Vec::new(),
+        iterators: Vec::new(),
+        events,
+        ebpf,
+    };
     for probe in PROBES {
         let hook = loaded.climb_down(probe, options.rungs, &btf, &cgroup_root);
         loaded.hooks.push(hook);
@@ -117,11 +128,13 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
 
 fn object_error(error: EbpfError) -> LoadError {
     match error {
-        EbpfError::MapError(MapError::CreateError { io_error, .. }) => match io_error.raw_os_error() {
-            Some(libc::EPERM) => LoadError::Permission(io_error),
-            Some(libc::ENOSYS) => LoadError::NoBpf(io_error),
-            _ => LoadError::Descriptor(io_error),
-        },
+        EbpfError::MapError(MapError::CreateError { io_error, .. }) => {
+            match io_error.raw_os_error() {
+                Some(libc::EPERM) => LoadError::Permission(io_error),
+                Some(libc::ENOSYS) => LoadError::NoBpf(io_error),
+                _ => LoadError::Descriptor(io_error),
+            }
+        }
         other => LoadError::Object(Box::new(other)),
     }
 }
@@ -133,13 +146,25 @@ enum Running {
 }
 
 impl Loaded {
-    fn climb_down(&mut self, probe: &Probe, rungs: Rungs, btf: &Btf, cgroup_root: &File) -> HookState {
+    fn climb_down(
+        &mut self,
+        probe: &Probe,
+        rungs: Rungs,
+        btf: &Btf,
+        cgroup_root: &File,
+    ) -> HookState {
         let mut refusals = Vec::new();
-        if let Some(needed) = self.hooks.iter().find(|hook| hook.is(probe.needs) && hook.verdict != Verdict::Ok) {
+        if let Some(needed) = self
+            .hooks
+            .iter()
+            .find(|hook| hook.is(probe.needs) && hook.verdict != Verdict::Ok)
+        {
             refusals.push(Refusal::because_of(needed));
             return judge(probe, &refusals, None);
         }
-        let skipped = usize::from(rungs == Rungs::LowerTcp && probe.rungs.iter().any(|rung| !rung.missing.is_empty()));
+        let skipped = usize::from(
+            rungs == Rungs::LowerTcp && probe.rungs.iter().any(|rung| !rung.missing.is_empty()),
+        );
         for (index, rung) in probe.rungs.iter().enumerate().skip(skipped) {
             match self.start_all(rung.programs, btf, cgroup_root) {
                 Ok(()) => return judge(probe, &refusals, Some(index)),
@@ -150,7 +175,12 @@ impl Loaded {
     }
 
     /// All programs of a rung, or none.
-    fn start_all(&mut self, programs: &[Program], btf: &Btf, cgroup_root: &File) -> Result<(), Refusal> {
+    fn start_all(
+        &mut self,
+        programs: &[Program],
+        btf: &Btf,
+        cgroup_root: &File,
+    ) -> Result<(), Refusal> {
         let mut started = Vec::new();
         for program in programs {
             let running = start(&mut self.ebpf, program, btf, cgroup_root)
@@ -167,8 +197,15 @@ impl Loaded {
     }
 }
 
-fn start(ebpf: &mut Ebpf, program: &Program, btf: &Btf, cgroup_root: &File) -> Result<Running, ProgramError> {
-    let loaded = ebpf.program_mut(program.name).ok_or(ProgramError::NotLoaded)?;
+fn start(
+    ebpf: &mut Ebpf,
+    program: &Program,
+    btf: &Btf,
+    cgroup_root: &File,
+) -> Result<Running, ProgramError> {
+    let loaded = ebpf
+        .program_mut(program.name)
+        .ok_or(ProgramError::NotLoaded)?;
     let single = CgroupAttachMode::Single;
     let link = match program.attach {
         Attach::Tracepoint(tracepoint) => {
@@ -202,7 +239,9 @@ fn start(ebpf: &mut Ebpf, program: &Program, btf: &Btf, cgroup_root: &File) -> R
         Attach::Iterator(kind) => {
             let program: &mut Iter = loaded.try_into()?;
             program.load(kind, btf)?;
-            return bpf::link_iterator(program.fd()?.as_fd()).map(Running::Iterator).map_err(ProgramError::IOError);
+            return bpf::link_iterator(program.fd()?.as_fd())
+                .map(Running::Iterator)
+                .map_err(ProgramError::IOError);
         }
     };
     Ok(Running::Link(link))
@@ -215,15 +254,32 @@ fn link_error(error: LinkError) -> ProgramError {
 
 fn refusal(program: &'static str, error: ProgramError) -> Refusal {
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
             let log = verifier_log.to_string();
             let reason = verifier_reason(&log);
-            let reason = if reason.is_empty() { io_error.to_string() } else { format!("{io_error}: {reason}") };
-            Refusal { program, unsupported: is_unsupported(&log), reason }
+            let reason = if reason.is_empty() {
+                io_error.to_string()
+            } else {
+                format!("{io_error}: {reason}")
+            };
+            Refusal {
+                program,
+                unsupported: is_unsupported(&log),
+                reason,
+            }
         }
-        ProgramError::Btf(error @ BtfError::UnknownBtfTypeName { .. }) => {
-            Refusal { program, unsupported: true, reason: error.to_string() }
-        }
-        other => Refusal { program, unsupported: false, reason: other.to_string() },
+        ProgramError::Btf(error @ BtfError::UnknownBtfTypeName { .. }) => Refusal {
+            program,
+            unsupported: true,
+            reason: error.to_string(),
+        },
+        other => Refusal {
+            program,
+            unsupported: false,
+            reason: other.to_string(),
+        },
     }
 }

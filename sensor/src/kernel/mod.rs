@@ -68,7 +68,13 @@ impl LoadOptions {
     /// The usual ones.
     pub fn new(cgroup_v2_root: PathBuf, host_netns: u32) -> Self {
         let proc_root = PathBuf::from("/proc");
-        Self { cgroup_v2_root, proc_root, host_netns, sizes: MapSizes::default(), rungs: Rungs::Best }
+        Self {
+            cgroup_v2_root,
+            proc_root,
+            host_netns,
+            sizes: MapSizes::default(),
+            rungs: Rungs::Best,
+        }
     }
 }
 
@@ -89,7 +95,13 @@ pub struct MapSizes {
 
 impl Default for MapSizes {
     fn default() -> Self {
-        Self { flows: 65_536, listens: 16_384, processes: 65_536, populations: 16_384, cgroups: 16_384 }
+        Self {
+            flows: 65_536,
+            listens: 16_384,
+            processes: 65_536,
+            populations: 16_384,
+            cgroups: 16_384,
+        }
     }
 }
 
@@ -127,7 +139,10 @@ pub struct Kernel {
 
 impl std::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kernel").field("hierarchy", &self.hierarchy).field("hooks", &self.hooks).finish_non_exhaustive()
+        f.debug_struct("Kernel")
+            .field("hierarchy", &self.hierarchy)
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,7 +166,11 @@ impl Kernel {
         Ok(kernel)
     }
 
-    fn new(loaded: Loaded, hierarchy: Option<Hierarchy>, sizes: MapSizes) -> Result<Self, LoadError> {
+    fn new(
+        loaded: Loaded,
+        hierarchy: Option<Hierarchy>,
+        sizes: MapSizes,
+    ) -> Result<Self, LoadError> {
         let fd = |name| loaded.map(name).map(|map| map.fd().as_fd());
         let cpus = aya::util::nr_cpus().map_err(|(_, source)| source)?;
         let listens = Table::new(maps::LISTENS, fd(maps::LISTENS)?, sizes.listens)?;
@@ -190,27 +209,41 @@ impl Kernel {
 
     /// Number of the watched cgroup v1 hierarchy; 0 when there is none.
     pub fn v1_hierarchy(&self) -> u32 {
-        self.hierarchy.as_ref().map_or(0, |hierarchy| hierarchy.number)
+        self.hierarchy
+            .as_ref()
+            .map_or(0, |hierarchy| hierarchy.number)
     }
 
     /// Its controllers as in `/proc/PID/cgroup`; empty when there is none.
     pub fn v1_controllers(&self) -> &str {
-        self.hierarchy.as_ref().map_or("", |hierarchy| &hierarchy.controllers)
+        self.hierarchy
+            .as_ref()
+            .map_or("", |hierarchy| &hierarchy.controllers)
     }
 
     fn seed_cgroups(&mut self, options: &LoadOptions) {
         let v1_root = self.hierarchy.as_ref().and_then(|hierarchy| {
             let mountinfo = fs::read(options.proc_root.join("self/mountinfo")).ok()?;
-            Some((hierarchy::mount_point(&mountinfo, hierarchy.controller_name)?, hierarchy.number))
+            Some((
+                hierarchy::mount_point(&mountinfo, hierarchy.controller_name)?,
+                hierarchy.number,
+            ))
         });
-        for (root, number) in [(options.cgroup_v2_root.clone(), 0)].into_iter().chain(v1_root) {
+        for (root, number) in [(options.cgroup_v2_root.clone(), 0)]
+            .into_iter()
+            .chain(v1_root)
+        {
             let seeded = seed::seed(self.cgroups.map(), &root, number);
             self.unseeded += u64::from(seeded.lost);
         }
     }
 
     /// Everything that changed since `since_ns`; with 0 everything.
-    fn emit(&mut self, since_ns: u64, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+    fn emit(
+        &mut self,
+        since_ns: u64,
+        emit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
         let all = since_ns == 0;
         let now_ns = monotonic_ns();
         let cgroups = self.cgroups.for_each(&mut self.batch, |_, key, cgroup| {
@@ -220,9 +253,12 @@ impl Kernel {
         })?;
         let populations = self.populations.poll(&mut self.batch, since_ns, emit)?;
         let flows = self.flows.poll(&mut self.batch, since_ns, emit)?;
-        let listens = self.listens.poll(&mut self.batch, self.existing.scan(), all, emit)?;
+        let listens = self
+            .listens
+            .poll(&mut self.batch, self.existing.scan(), all, emit)?;
         self.flows.evict(&mut self.batch, flows, now_ns, emit)?;
-        self.populations.make_room(&mut self.batch, populations, &self.cgroups, cgroups)?;
+        self.populations
+            .make_room(&mut self.batch, populations, &self.cgroups, cgroups)?;
         if all {
             self.processes_alive = self.processes.for_each(&mut self.batch, |_, _, _| {})?;
         }
@@ -238,12 +274,24 @@ impl Kernel {
         self.emit_losses(all, emit)
     }
 
-    fn emit_losses(&mut self, all: bool, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+    fn emit_losses(
+        &mut self,
+        all: bool,
+        emit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
         let mut losses = Vec::with_capacity(abi::LOSS_STAGES.len() * abi::LOSS_REASONS.len() + 2);
         for (index, (stage, reason)) in (0_u32..).zip(abi::losses()) {
-            losses.push(Loss { stage, reason, total: self.kernel_loss(index)? });
+            losses.push(Loss {
+                stage,
+                reason,
+                total: self.kernel_loss(index)?,
+            });
         }
-        losses.push(Loss { stage: "existing_cgroups", reason: "refused", total: self.unseeded });
+        losses.push(Loss {
+            stage: "existing_cgroups",
+            reason: "refused",
+            total: self.unseeded,
+        });
         losses.push(self.flows.loss());
         for (index, loss) in losses.iter().enumerate() {
             if all || self.losses_told.get(index) != Some(&loss.total) {
@@ -259,16 +307,30 @@ impl Kernel {
         let mut values = vec![0; self.losses.value_bytes()];
         self.losses
             .lookup(&index.to_ne_bytes(), &mut values)
-            .map_err(|source| SourceError::Map { map: maps::LOSSES, source })?;
-        let totals = values.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes));
+            .map_err(|source| SourceError::Map {
+                map: maps::LOSSES,
+                source,
+            })?;
+        let totals = values
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|bytes| u64::from_ne_bytes(*bytes));
         Ok(totals.sum())
     }
 
-    fn hint(&mut self, event: abi::Event, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+    fn hint(
+        &mut self,
+        event: abi::Event,
+        emit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
         match event.kind {
             abi::EVENT_LISTEN => self.listens.hint(event.id, self.existing.scan(), emit),
             abi::EVENT_CGROUP => {
-                let key = abi::CgroupKey { hierarchy: event.hierarchy, id: event.id };
+                let key = abi::CgroupKey {
+                    hierarchy: event.hierarchy,
+                    id: event.id,
+                };
                 if let Some(cgroup) = self.cgroups.get(&key.to_bytes())? {
                     emit(&Record::Cgroup(convert::cgroup(key, &cgroup)));
                 }
@@ -293,7 +355,9 @@ impl Source for Kernel {
 
     fn urgent(&mut self, emit: &mut dyn FnMut(&Record<'_>)) {
         for _ in 0..HINTS_MAX {
-            let Some(event) = self.events.next().map(|item| abi::Event::from_bytes(&item)) else { return };
+            let Some(event) = self.events.next().map(|item| abi::Event::from_bytes(&item)) else {
+                return;
+            };
             // What cannot be read now is read, or reported as unreadable, by the next poll.
             if let Some(event) = event {
                 let _ = self.hint(event, emit);
@@ -304,7 +368,9 @@ impl Source for Kernel {
     fn poll(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
         let now_ns = monotonic_ns();
         if !self.hooks_told {
-            self.hooks.iter().for_each(|hook| emit(&Record::Hook(hook.record())));
+            self.hooks
+                .iter()
+                .for_each(|hook| emit(&Record::Hook(hook.record())));
             self.hooks_told = true;
         }
         self.emit(self.polled_ns.saturating_sub(SLACK_NS).max(1), emit)?;
@@ -313,7 +379,9 @@ impl Source for Kernel {
     }
 
     fn snapshot(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
-        self.hooks.iter().for_each(|hook| emit(&Record::Hook(hook.record())));
+        self.hooks
+            .iter()
+            .for_each(|hook| emit(&Record::Hook(hook.record())));
         self.hooks_told = true;
         self.emit(0, emit)
     }

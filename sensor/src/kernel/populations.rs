@@ -64,7 +64,9 @@ impl Populations {
         delete_oldest(&self.table, batch, populations, |population| {
             (population.live <= 0).then_some(population.updated_ns)
         })?;
-        delete_oldest(cgroups, batch, cgroup_count, |cgroup| (cgroup.removed_ns != 0).then_some(cgroup.removed_ns))
+        delete_oldest(cgroups, batch, cgroup_count, |cgroup| {
+            (cgroup.removed_ns != 0).then_some(cgroup.removed_ns)
+        })
     }
 }
 
@@ -87,7 +89,10 @@ fn delete_oldest<K: Decode, V: Decode>(
     })?;
     found.sort_unstable();
     for (_, key) in found.iter().take(excess) {
-        table.map().delete(key).map_err(|source| SourceError::Map { map: table.name(), source })?;
+        table.map().delete(key).map_err(|source| SourceError::Map {
+            map: table.name(),
+            source,
+        })?;
     }
     Ok(())
 }

@@ -79,32 +79,50 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         name: "tcp_bytes_sent",
-        rungs: &[only("cgroup_skb/egress", &[program("packet_egress", Attach::Egress)])],
+        rungs: &[only(
+            "cgroup_skb/egress",
+            &[program("packet_egress", Attach::Egress)],
+        )],
         needs: "",
     },
     Probe {
         name: "tcp_bytes_received",
-        rungs: &[only("cgroup_skb/ingress", &[program("packet_ingress", Attach::Ingress)])],
+        rungs: &[only(
+            "cgroup_skb/ingress",
+            &[program("packet_ingress", Attach::Ingress)],
+        )],
         needs: "",
     },
     Probe {
         name: "process_fork",
-        rungs: &[only("tp_btf/sched_process_fork", &[tracepoint("process_fork", "sched_process_fork")])],
+        rungs: &[only(
+            "tp_btf/sched_process_fork",
+            &[tracepoint("process_fork", "sched_process_fork")],
+        )],
         needs: "",
     },
     Probe {
         name: "process_exec",
-        rungs: &[only("tp_btf/sched_process_exec", &[tracepoint("process_exec", "sched_process_exec")])],
+        rungs: &[only(
+            "tp_btf/sched_process_exec",
+            &[tracepoint("process_exec", "sched_process_exec")],
+        )],
         needs: "",
     },
     Probe {
         name: "process_exit",
-        rungs: &[only("tp_btf/sched_process_exit", &[tracepoint("process_exit", "sched_process_exit")])],
+        rungs: &[only(
+            "tp_btf/sched_process_exit",
+            &[tracepoint("process_exit", "sched_process_exit")],
+        )],
         needs: "",
     },
     Probe {
         name: "process_move",
-        rungs: &[only("tp_btf/cgroup_attach_task", &[tracepoint("process_move", "cgroup_attach_task")])],
+        rungs: &[only(
+            "tp_btf/cgroup_attach_task",
+            &[tracepoint("process_move", "cgroup_attach_task")],
+        )],
         needs: "",
     },
     Probe {
@@ -115,38 +133,60 @@ pub(super) const PROBES: &[Probe] = &[
                 programs: &[tracepoint("oom_task", "mark_victim")],
                 missing: "",
             },
-            Rung { name: "tp_btf/mark_victim (pid)", programs: &[tracepoint("oom_pid", "mark_victim")], missing: "" },
+            Rung {
+                name: "tp_btf/mark_victim (pid)",
+                programs: &[tracepoint("oom_pid", "mark_victim")],
+                missing: "",
+            },
         ],
         needs: "",
     },
     Probe {
         name: "cgroup_mkdir",
-        rungs: &[only("tp_btf/cgroup_mkdir", &[tracepoint("cgroup_mkdir", "cgroup_mkdir")])],
+        rungs: &[only(
+            "tp_btf/cgroup_mkdir",
+            &[tracepoint("cgroup_mkdir", "cgroup_mkdir")],
+        )],
         needs: "",
     },
     Probe {
         name: "cgroup_rename",
-        rungs: &[only("tp_btf/cgroup_rename", &[tracepoint("cgroup_rename", "cgroup_rename")])],
+        rungs: &[only(
+            "tp_btf/cgroup_rename",
+            &[tracepoint("cgroup_rename", "cgroup_rename")],
+        )],
         needs: "",
     },
     Probe {
         name: "cgroup_rmdir",
-        rungs: &[only("tp_btf/cgroup_rmdir", &[tracepoint("cgroup_rmdir", "cgroup_rmdir")])],
+        rungs: &[only(
+            "tp_btf/cgroup_rmdir",
+            &[tracepoint("cgroup_rmdir", "cgroup_rmdir")],
+        )],
         needs: "",
     },
     Probe {
         name: "existing_processes",
-        rungs: &[only("iter/task", &[program(FIND_PROCESSES, Attach::Iterator("task"))])],
+        rungs: &[only(
+            "iter/task",
+            &[program(FIND_PROCESSES, Attach::Iterator("task"))],
+        )],
         needs: "",
     },
     Probe {
         name: "listen_holders",
-        rungs: &[only("iter/task_file", &[program(SCAN_LISTENS, Attach::Iterator("task_file"))])],
+        rungs: &[only(
+            "iter/task_file",
+            &[program(SCAN_LISTENS, Attach::Iterator("task_file"))],
+        )],
         needs: TCP_STATE,
     },
     Probe {
         name: "existing_connections",
-        rungs: &[only("iter/task_file", &[program(ADOPT_CONNECTIONS, Attach::Iterator("task_file"))])],
+        rungs: &[only(
+            "iter/task_file",
+            &[program(ADOPT_CONNECTIONS, Attach::Iterator("task_file"))],
+        )],
         needs: TCP_STATE,
     },
 ];
@@ -156,11 +196,18 @@ const fn program(name: &'static str, attach: Attach) -> Program {
 }
 
 const fn tracepoint(name: &'static str, tracepoint: &'static str) -> Program {
-    Program { name, attach: Attach::Tracepoint(tracepoint) }
+    Program {
+        name,
+        attach: Attach::Tracepoint(tracepoint),
+    }
 }
 
 const fn only(name: &'static str, programs: &'static [Program]) -> Rung {
-    Rung { name, programs, missing: "" }
+    Rung {
+        name,
+        programs,
+        missing: "",
+    }
 }
 
 #[cfg(test)]
@@ -170,7 +217,10 @@ mod tests {
     use super::*;
 
     fn programs() -> impl Iterator<Item = &'static Program> {
-        PROBES.iter().flat_map(|probe| probe.rungs).flat_map(|rung| rung.programs)
+        PROBES
+            .iter()
+            .flat_map(|probe| probe.rungs)
+            .flat_map(|rung| rung.programs)
     }
 
     #[test]
@@ -179,7 +229,11 @@ mod tests {
         let in_object: BTreeSet<&str> = object.programs.keys().map(String::as_str).collect();
         let in_table: BTreeSet<&str> = programs().map(|program| program.name).collect();
         assert_eq!(in_table, in_object);
-        assert_eq!(programs().count(), in_table.len(), "a program is in the table twice");
+        assert_eq!(
+            programs().count(),
+            in_table.len(),
+            "a program is in the table twice"
+        );
     }
 
     #[test]
@@ -187,21 +241,39 @@ mod tests {
         let names: BTreeSet<&str> = PROBES.iter().map(|probe| probe.name).collect();
         assert_eq!(names.len(), PROBES.len());
         for name in names {
-            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn a_probe_needs_only_what_comes_before_it() {
-        for (index, probe) in PROBES.iter().enumerate().filter(|(_, probe)| !probe.needs.is_empty()) {
-            assert!(PROBES[..index].iter().any(|earlier| earlier.name == probe.needs), "{}", probe.name);
+        for (index, probe) in PROBES
+            .iter()
+            .enumerate()
+            .filter(|(_, probe)| !probe.needs.is_empty())
+        {
+            assert!(
+                PROBES[..index]
+                    .iter()
+                    .any(|earlier| earlier.name == probe.needs),
+                "{}",
+                probe.name
+            );
         }
     }
 
     #[test]
     fn every_probe_has_a_first_rung_that_misses_nothing() {
         for probe in PROBES {
-            assert_eq!(probe.rungs.first().map(|rung| rung.missing), Some(""), "{}", probe.name);
+            assert_eq!(
+                probe.rungs.first().map(|rung| rung.missing),
+                Some(""),
+                "{}",
+                probe.name
+            );
         }
     }
 }

@@ -53,9 +53,14 @@ pub(super) fn seed(cgroups: &MapHandle, root: &Path, hierarchy: u32) -> Seeded {
 
 /// False when the path is too long. Errors of the map and of the directory.
 fn add(cgroups: &MapHandle, root: &Path, directory: &Path, hierarchy: u32) -> io::Result<bool> {
-    let key = CgroupKey { id: fs::symlink_metadata(directory)?.ino(), hierarchy };
+    let key = CgroupKey {
+        id: fs::symlink_metadata(directory)?.ino(),
+        hierarchy,
+    };
     let path = Path::new("/").join(directory.strip_prefix(root).unwrap_or(directory));
-    let Some(mut entry) = Cgroup::existing(path.as_os_str().as_bytes(), monotonic_ns()) else { return Ok(false) };
+    let Some(mut entry) = Cgroup::existing(path.as_os_str().as_bytes(), monotonic_ns()) else {
+        return Ok(false);
+    };
     if !cgroups.insert(&key.to_bytes(), &entry.to_bytes())? {
         return Ok(true);
     }

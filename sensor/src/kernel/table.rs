@@ -38,7 +38,12 @@ pub(super) struct Table<K, V> {
 
 impl<K: Decode, V: Decode> Table<K, V> {
     pub(super) fn new(name: &'static str, fd: BorrowedFd<'_>, capacity: u32) -> io::Result<Self> {
-        Ok(Self { name, capacity, map: MapHandle::new(fd, K::BYTES, V::BYTES)?, types: PhantomData })
+        Ok(Self {
+            name,
+            capacity,
+            map: MapHandle::new(fd, K::BYTES, V::BYTES)?,
+            types: PhantomData,
+        })
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -51,7 +56,11 @@ impl<K: Decode, V: Decode> Table<K, V> {
 
     /// Its name and capacity; the caller knows how many entries there are.
     pub(super) fn fill(&self) -> MapFill<'static> {
-        MapFill { name: self.name, entries: 0, capacity: self.capacity }
+        MapFill {
+            name: self.name,
+            entries: 0,
+            capacity: self.capacity,
+        }
     }
 
     pub(super) fn map(&self) -> &MapHandle {
@@ -70,14 +79,26 @@ impl<K: Decode, V: Decode> Table<K, V> {
         let mut visited = 0_u32;
         loop {
             batch.resize(&self.map, entries);
-            let copied = match self.map.lookup_batch(&mut cursor, &mut batch.keys, &mut batch.values) {
-                Ok(copied) => copied,
-                Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && entries < self.capacity as usize => {
-                    entries *= 2;
-                    continue;
-                }
-                Err(source) => return Err(SourceError::Map { map: self.name, source }),
-            };
+            let copied =
+                match self
+                    .map
+                    .lookup_batch(&mut cursor, &mut batch.keys, &mut batch.values)
+                {
+                    Ok(copied) => copied,
+                    Err(e)
+                        if e.raw_os_error() == Some(libc::ENOSPC)
+                            && entries < self.capacity as usize =>
+                    {
+                        entries *= 2;
+                        continue;
+                    }
+                    Err(source) => {
+                        return Err(SourceError::Map {
+                            map: self.name,
+                            source,
+                        });
+                    }
+                };
             let keys = batch.keys.chunks_exact(K::BYTES);
             let values = batch.values.chunks_exact(V::BYTES);
             for (key, value) in keys.zip(values).take(copied) {
@@ -97,7 +118,10 @@ impl<K: Decode, V: Decode> Table<K, V> {
         let mut value = vec![0; V::BYTES];
         match self.map.lookup(key, &mut value) {
             Ok(found) => Ok(if found { V::from_bytes(&value) } else { None }),
-            Err(source) => Err(SourceError::Map { map: self.name, source }),
+            Err(source) => Err(SourceError::Map {
+                map: self.name,
+                source,
+            }),
         }
     }
 
@@ -106,15 +130,19 @@ impl<K: Decode, V: Decode> Table<K, V> {
         let mut value = vec![0; V::BYTES];
         let taken = match self.map.take(key, &mut value) {
             // Before Linux 5.14: in two steps, between which an update can be lost. Callers take idle entries only.
-            Err(e) if e.raw_os_error() != Some(libc::EPERM) => {
-                self.map.lookup(key, &mut value).and_then(|found| Ok(found && self.map.delete(key)?))
-            }
+            Err(e) if e.raw_os_error() != Some(libc::EPERM) => self
+                .map
+                .lookup(key, &mut value)
+                .and_then(|found| Ok(found && self.map.delete(key)?)),
             result => result,
         };
         match taken {
             Ok(true) => Ok(V::from_bytes(&value)),
             Ok(false) => Ok(None),
-            Err(source) => Err(SourceError::Map { map: self.name, source }),
+            Err(source) => Err(SourceError::Map {
+                map: self.name,
+                source,
+            }),
         }
     }
 }

@@ -22,7 +22,11 @@ impl Refusal {
     /// A hook that another one needs is not on its first rung.
     pub(super) fn because_of(needed: &HookState) -> Self {
         let reason = format!("of no use without the first rung of {}", needed.name);
-        Self { program: needed.name, unsupported: true, reason }
+        Self {
+            program: needed.name,
+            unsupported: true,
+            reason,
+        }
     }
 }
 
@@ -41,17 +45,34 @@ impl HookState {
     }
 
     pub(super) fn record(&self) -> Hook<'_> {
-        Hook { name: self.name, rung: self.rung, verdict: self.verdict, detail: &self.detail }
+        Hook {
+            name: self.name,
+            rung: self.rung,
+            verdict: self.verdict,
+            detail: &self.detail,
+        }
     }
 }
 
 /// Judges a ladder on which `refusals` came before rung number `reached`, or all failed.
 pub(super) fn judge(probe: &Probe, refusals: &[Refusal], reached: Option<usize>) -> HookState {
-    let why = refusals.first().map(|r| format!("{}: {}", r.program, r.reason)).unwrap_or_default();
+    let why = refusals
+        .first()
+        .map(|r| format!("{}: {}", r.program, r.reason))
+        .unwrap_or_default();
     let Some(rung) = reached.and_then(|index| probe.rungs.get(index)) else {
         let all_unsupported = refusals.iter().all(|refusal| refusal.unsupported);
-        let verdict = if all_unsupported { Verdict::Unsupported } else { Verdict::Failed };
-        return HookState { name: probe.name, rung: "", verdict, detail: one_line(&why) };
+        let verdict = if all_unsupported {
+            Verdict::Unsupported
+        } else {
+            Verdict::Failed
+        };
+        return HookState {
+            name: probe.name,
+            rung: "",
+            verdict,
+            detail: one_line(&why),
+        };
     };
     // Some ladders only follow a kernel's change: their lower rungs miss nothing.
     let (verdict, detail) = match rung.missing {
@@ -59,7 +80,12 @@ pub(super) fn judge(probe: &Probe, refusals: &[Refusal], reached: Option<usize>)
         missing if why.is_empty() => (Verdict::Degraded, format!("missing: {missing}")),
         missing => (Verdict::Degraded, format!("missing: {missing} ({why})")),
     };
-    HookState { name: probe.name, rung: rung.name, verdict, detail: one_line(&detail) }
+    HookState {
+        name: probe.name,
+        rung: rung.name,
+        verdict,
+        detail: one_line(&detail),
+    }
 }
 
 /// The hook could be loaded but did not do its work.
@@ -71,7 +97,11 @@ pub(super) fn broke(hook: &mut HookState, why: &str) {
 /// Control characters become spaces; what is too long is cut.
 fn one_line(text: &str) -> String {
     let mut line = String::new();
-    for c in text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }) {
+    for c in text
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+    {
         if line.len() + c.len_utf8() > DETAIL_BYTES {
             break;
         }
@@ -95,11 +125,22 @@ pub(super) fn is_unsupported(verifier_log: &str) -> bool {
 
 /// The line of a verifier log that says what is wrong: the last before the statistics.
 pub(super) fn verifier_reason(log: &str) -> &str {
-    log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_statistics(line)).unwrap_or_default()
+    log.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !is_statistics(line))
+        .unwrap_or_default()
 }
 
 fn is_statistics(line: &str) -> bool {
-    ["processed ", "verification time ", "stack depth ", "peak_states "].iter().any(|start| line.starts_with(start))
+    [
+        "processed ",
+        "verification time ",
+        "stack depth ",
+        "peak_states ",
+    ]
+    .iter()
+    .any(|start| line.starts_with(start))
 }
 
 #[cfg(test)]
@@ -108,11 +149,18 @@ mod tests {
     use super::*;
 
     fn probe(name: &str) -> &'static Probe {
-        PROBES.iter().find(|probe| probe.name == name).expect("a probe")
+        PROBES
+            .iter()
+            .find(|probe| probe.name == name)
+            .expect("a probe")
     }
 
     fn refusal(unsupported: bool) -> Refusal {
-        Refusal { program: "tcp_state", unsupported, reason: "unknown func\nbpf_x".to_owned() }
+        Refusal {
+            program: "tcp_state",
+            unsupported,
+            reason: "unknown func\nbpf_x".to_owned(),
+        }
     }
 
     #[test]
@@ -127,19 +175,36 @@ mod tests {
     fn a_lower_rung_says_what_is_missing_and_why() {
         let hook = judge(probe("tcp_state"), &[refusal(true)], Some(1));
         assert_eq!(hook.verdict, Verdict::Degraded);
-        assert!(hook.detail.contains("sockets older than the sensor"), "{}", hook.detail);
-        assert!(hook.detail.contains("tcp_state: unknown func bpf_x"), "{}", hook.detail);
+        assert!(
+            hook.detail.contains("sockets older than the sensor"),
+            "{}",
+            hook.detail
+        );
+        assert!(
+            hook.detail.contains("tcp_state: unknown func bpf_x"),
+            "{}",
+            hook.detail
+        );
     }
 
     #[test]
     fn a_lower_rung_that_misses_nothing_is_ok() {
-        assert_eq!(judge(probe("oom_kill"), &[refusal(false)], Some(1)).verdict, Verdict::Ok);
+        assert_eq!(
+            judge(probe("oom_kill"), &[refusal(false)], Some(1)).verdict,
+            Verdict::Ok
+        );
     }
 
     #[test]
     fn nothing_left_is_unsupported_only_if_every_rung_is() {
-        assert_eq!(judge(probe("tcp_state"), &[refusal(true), refusal(true)], None).verdict, Verdict::Unsupported);
-        assert_eq!(judge(probe("tcp_state"), &[refusal(true), refusal(false)], None).verdict, Verdict::Failed);
+        assert_eq!(
+            judge(probe("tcp_state"), &[refusal(true), refusal(true)], None).verdict,
+            Verdict::Unsupported
+        );
+        assert_eq!(
+            judge(probe("tcp_state"), &[refusal(true), refusal(false)], None).verdict,
+            Verdict::Failed
+        );
     }
 
     #[test]

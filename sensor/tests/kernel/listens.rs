@@ -25,7 +25,10 @@ fn opens_and_closes(rungs: Rungs, test: &str) {
     let port = port(&listener);
     let opened = urgent(&mut kernel).listens[&port].clone();
     assert_eq!(opened.ip, Ipv4Addr::UNSPECIFIED.to_ipv6_mapped());
-    assert_eq!((opened.cgroup, opened.pid, opened.open), (node.own.id, std::process::id(), true));
+    assert_eq!(
+        (opened.cgroup, opened.pid, opened.open),
+        (node.own.id, std::process::id(), true)
+    );
     let executable = std::env::current_exe().expect("own path");
     let name = executable.file_name().expect("a name").as_encoded_bytes();
     assert_eq!(opened.executable, name[..name.len().min(31)]);
@@ -47,33 +50,49 @@ fn opens_and_closes_for_old_kernels() {
 
 #[test]
 fn a_poll_tells_what_no_hint_told() {
-    let Some(node) = Node::new("listen-poll") else { return };
+    let Some(node) = Node::new("listen-poll") else {
+        return;
+    };
     let mut kernel = node.load(Rungs::Best);
     let listener = TcpListener::bind("[::]:0").expect("a listener");
     let port = port(&listener);
     let mut told = Told::default();
-    kernel.poll(&mut |record| told.take(record)).expect("a poll");
-    assert_eq!((told.listens[&port].ip, told.listens[&port].open), (Ipv6Addr::UNSPECIFIED, true));
+    kernel
+        .poll(&mut |record| told.take(record))
+        .expect("a poll");
+    assert_eq!(
+        (told.listens[&port].ip, told.listens[&port].open),
+        (Ipv6Addr::UNSPECIFIED, true)
+    );
     drop(listener);
-    kernel.poll(&mut |record| told.take(record)).expect("a poll");
+    kernel
+        .poll(&mut |record| told.take(record))
+        .expect("a poll");
     assert!(!told.listens[&port].open);
 }
 
 #[test]
 fn older_than_the_sensor() {
-    let Some(node) = Node::new("listen-older") else { return };
+    let Some(node) = Node::new("listen-older") else {
+        return;
+    };
     let listener = TcpListener::bind("[::1]:0").expect("a listener");
     let port = port(&listener);
     let mut kernel = node.load(Rungs::Best);
     let found = node.snapshot(&mut kernel).listens[&port].clone();
-    assert_eq!((found.ip, found.cgroup, found.pid), (Ipv6Addr::LOCALHOST, node.own.id, std::process::id()));
+    assert_eq!(
+        (found.ip, found.cgroup, found.pid),
+        (Ipv6Addr::LOCALHOST, node.own.id, std::process::id())
+    );
     drop(listener);
     assert!(!urgent(&mut kernel).listens[&port].open);
 }
 
 #[test]
 fn a_passed_socket_belongs_to_whom_it_was_passed() {
-    let Some(node) = Node::new("listen-passed") else { return };
+    let Some(node) = Node::new("listen-passed") else {
+        return;
+    };
     let mut kernel = node.load(Rungs::Best);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = port(&listener);
@@ -81,7 +100,9 @@ fn a_passed_socket_belongs_to_whom_it_was_passed() {
     fcntl(listener.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).expect("to pass it on");
     let mut child = service.spawn("exec sleep 1000");
     fcntl(listener.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("to keep it");
-    node.snapshot_when(&mut kernel, |told| told.processes.get(&service.id).is_some_and(|p| p.live == 1));
+    node.snapshot_when(&mut kernel, |told| {
+        told.processes.get(&service.id).is_some_and(|p| p.live == 1)
+    });
 
     kernel.rescan().expect("a scan");
     let passed = node.snapshot(&mut kernel).listens[&port].clone();

@@ -15,7 +15,9 @@ use support::Node;
 
 #[test]
 fn every_hook_attaches() {
-    let Some(node) = Node::new("hooks") else { return };
+    let Some(node) = Node::new("hooks") else {
+        return;
+    };
     let kernel = node.load(Rungs::Best);
     for hook in kernel.hooks() {
         assert_eq!(hook.verdict, Verdict::Ok, "{hook:?}");
@@ -25,7 +27,9 @@ fn every_hook_attaches() {
 
 #[test]
 fn nothing_is_lost_when_little_happens() {
-    let Some(node) = Node::new("losses") else { return };
+    let Some(node) = Node::new("losses") else {
+        return;
+    };
     let mut kernel = node.load(Rungs::Best);
     kernel.rescan().expect("a scan");
     let losses = node.snapshot(&mut kernel).losses;
@@ -36,11 +40,16 @@ fn nothing_is_lost_when_little_happens() {
 
 #[test]
 fn reading_needs_no_capability() {
-    let Some(node) = Node::new("capabilities") else { return };
+    let Some(node) = Node::new("capabilities") else {
+        return;
+    };
     let mut kernel = node.load(Rungs::Best);
     let all = caps::read(None, caps::CapSet::Effective).expect("own capabilities");
     caps::clear(None, caps::CapSet::Effective).expect("to drop them");
-    let read = kernel.rescan().and_then(|()| kernel.poll(&mut |_| {})).and_then(|()| kernel.snapshot(&mut |_| {}));
+    let read = kernel
+        .rescan()
+        .and_then(|()| kernel.poll(&mut |_| {}))
+        .and_then(|()| kernel.snapshot(&mut |_| {}));
     caps::set(None, caps::CapSet::Effective, &all).expect("to take them again");
     read.expect("maps and iterators are read through open descriptors (Linux 5.19)");
 }

@@ -57,7 +57,8 @@ impl Told {
             Record::Flow(flow) => {
                 assert_eq!(flow.key.kind, FlowKind::Destination);
                 let remote = SocketAddr::new(flow.key.remote_ip.into(), flow.key.remote_port);
-                self.flows.insert((flow.key.owner.workload.cgroup_v2, remote), flow.totals);
+                self.flows
+                    .insert((flow.key.owner.workload.cgroup_v2, remote), flow.totals);
             }
             Record::Listen(listen) => {
                 let listening = Listening {
@@ -74,16 +75,24 @@ impl Told {
                 self.processes.insert(processes.cgroup.id, *processes);
             }
             Record::Cgroup(cgroup) => {
-                self.cgroups.insert(cgroup.key.id, (cgroup.path.to_vec(), cgroup.created_ns, cgroup.removed_ns));
+                self.cgroups.insert(
+                    cgroup.key.id,
+                    (cgroup.path.to_vec(), cgroup.created_ns, cgroup.removed_ns),
+                );
             }
-            Record::Loss(loss) => self.losses.push((format!("{}/{}", loss.stage, loss.reason), loss.total)),
+            Record::Loss(loss) => self
+                .losses
+                .push((format!("{}/{}", loss.stage, loss.reason), loss.total)),
             _ => {}
         }
     }
 
     /// Flows of a cgroup to a port, whatever the address.
     pub(crate) fn flows_of(&self, cgroup: u64) -> usize {
-        self.flows.keys().filter(|(owner, _)| *owner == cgroup).count()
+        self.flows
+            .keys()
+            .filter(|(owner, _)| *owner == cgroup)
+            .count()
     }
 }
 
@@ -91,34 +100,61 @@ impl Node {
     /// None, and why is said, when the test cannot run.
     pub(crate) fn new(test: &str) -> Option<Self> {
         if !nix::unistd::geteuid().is_root() {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "{test}: needs root");
+            assert!(
+                std::env::var("CI").as_deref() != Ok("true"),
+                "{test}: needs root"
+            );
             eprintln!("{test}: skipped, needs root");
             return None;
         }
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let mounted = [Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/unified")];
+        let mounted = [
+            Path::new("/sys/fs/cgroup"),
+            Path::new("/sys/fs/cgroup/unified"),
+        ];
         let is_v2 = |path: &&Path| path.join("cgroup.controllers").exists();
-        let root = mounted.into_iter().find(is_v2).expect("cgroup v2 is mounted").to_path_buf();
-        let own = Cgroup::make(&root, &format!("nodescope-test-{}-{test}", std::process::id()));
+        let root = mounted
+            .into_iter()
+            .find(is_v2)
+            .expect("cgroup v2 is mounted")
+            .to_path_buf();
+        let own = Cgroup::make(
+            &root,
+            &format!("nodescope-test-{}-{test}", std::process::id()),
+        );
         own.enter();
-        Some(Self { root, own, _turn: turn })
+        Some(Self {
+            root,
+            own,
+            _turn: turn,
+        })
     }
 
     pub(crate) fn load(&self, rungs: Rungs) -> Kernel {
-        let netns = fs::metadata("/proc/self/ns/net").expect("own namespace").ino();
+        let netns = fs::metadata("/proc/self/ns/net")
+            .expect("own namespace")
+            .ino();
         let netns = u32::try_from(netns).expect("an inode of nsfs");
-        let options = LoadOptions { rungs, ..LoadOptions::new(self.root.clone(), netns) };
+        let options = LoadOptions {
+            rungs,
+            ..LoadOptions::new(self.root.clone(), netns)
+        };
         Kernel::load(&options).expect("the programs load")
     }
 
     /// Another cgroup beside this process's own.
     pub(crate) fn cgroup(&self, name: &str) -> Cgroup {
-        Cgroup::make(&self.root, &format!("nodescope-test-{}-{name}", std::process::id()))
+        Cgroup::make(
+            &self.root,
+            &format!("nodescope-test-{}-{name}", std::process::id()),
+        )
     }
 
     pub(crate) fn snapshot(&self, kernel: &mut Kernel) -> Told {
         let mut told = Told::default();
-        kernel.snapshot(&mut |record| told.take(record)).expect("a snapshot");
+        kernel
+            .snapshot(&mut |record| told.take(record))
+            .expect("a snapshot");
         told
     }
 
@@ -153,13 +189,23 @@ impl Cgroup {
 
     /// Moves this process there.
     pub(crate) fn enter(&self) {
-        fs::write(self.path.join("cgroup.procs"), std::process::id().to_string()).expect("to enter the cgroup");
+        fs::write(
+            self.path.join("cgroup.procs"),
+            std::process::id().to_string(),
+        )
+        .expect("to enter the cgroup");
     }
 
     /// Starts a shell that goes there and then runs `script`.
     pub(crate) fn spawn(&self, script: &str) -> Child {
-        let enter = format!("echo $$ > '{}/cgroup.procs' && {script}", self.path.display());
-        Command::new("sh").args(["-c", &enter]).spawn().expect("a shell")
+        let enter = format!(
+            "echo $$ > '{}/cgroup.procs' && {script}",
+            self.path.display()
+        );
+        Command::new("sh")
+            .args(["-c", &enter])
+            .spawn()
+            .expect("a shell")
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -172,7 +218,9 @@ impl Drop for Cgroup {
         // The last process may not have left yet.
         for _ in 0..50 {
             match fs::remove_dir(&self.path) {
-                Err(e) if e.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(Duration::from_millis(20)),
+                Err(e) if e.kind() == io::ErrorKind::ResourceBusy => {
+                    std::thread::sleep(Duration::from_millis(20))
+                }
                 _ => return,
             }
         }
