@@ -15,6 +15,7 @@
 
 /* How many entries each map has by default; the sensor may set others. */
 #define FLOWS_MAX 65536
+#define OTHER_FLOWS_MAX 4096
 #define LISTENS_MAX 16384
 #define PROCESSES_MAX 65536
 #define POPULATIONS_MAX 16384

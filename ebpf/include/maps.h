@@ -43,7 +43,7 @@ struct {
 	__type(value, struct connection);
 } connections SEC(".maps");
 
-/* Counters of what the connections did. The sensor deletes idle entries. Full: FLOW_OTHER, then LOSS_FLOWS. */
+/* Counters of what the connections did. The sensor deletes idle entries. Full: `other_flows`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -51,6 +51,18 @@ struct {
 	__type(key, struct flow_key);
 	__type(value, struct flow);
 } flows SEC(".maps");
+
+/*
+ * One entry an owner (FLOW_OTHER) for its destinations that found no room in `flows`. A map of its own, for when the
+ * other one is full. Nobody deletes. Full: LOSS_FLOWS.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, OTHER_FLOWS_MAX);
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} other_flows SEC(".maps");
 
 /* Listening sockets by cookie; deleted when they stop. Full: the socket is not reported, LOSS_LISTENS. */
 struct {

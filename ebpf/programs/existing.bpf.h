@@ -148,7 +148,7 @@ static __always_inline void adopt(struct sock *sk, struct connection *fresh, boo
 	struct flow *flow;
 	long err;
 
-	err = make_flow(&fresh->key, &flow);
+	err = make_flow(&flows, &fresh->key, &flow);
 	if (err) {
 		fresh->flags |= CONNECTION_OTHER;
 		flow = other_flow(&fresh->key.owner);

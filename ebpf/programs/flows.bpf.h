@@ -6,18 +6,18 @@
 #define NODESCOPE_FLOWS_H
 
 /* Finds or makes an entry; the error of making it, or 0. */
-static __always_inline long make_flow(const struct flow_key *key, struct flow **flow)
+static __always_inline long make_flow(void *map, const struct flow_key *key, struct flow **flow)
 {
 	struct flow fresh = {};
 	long err;
 
-	*flow = bpf_map_lookup_elem(&flows, key);
+	*flow = bpf_map_lookup_elem(map, key);
 	if (*flow)
 		return 0;
 	fresh.generation_ns = bpf_ktime_get_ns();
 	fresh.updated_ns = fresh.generation_ns;
-	err = bpf_map_update_elem(&flows, key, &fresh, BPF_NOEXIST);
-	*flow = bpf_map_lookup_elem(&flows, key);
+	err = bpf_map_update_elem(map, key, &fresh, BPF_NOEXIST);
+	*flow = bpf_map_lookup_elem(map, key);
 	return *flow ? 0 : err;
 }
 
@@ -29,7 +29,7 @@ static __always_inline struct flow *other_flow(const struct owner *owner)
 	long err;
 
 	key.owner = *owner;
-	err = make_flow(&key, &flow);
+	err = make_flow(&other_flows, &key, &flow);
 	if (!flow)
 		count_failed_update(LOSS_FLOWS, err);
 	return flow;
@@ -40,7 +40,7 @@ static __always_inline struct flow *flow_of(struct connection *connection)
 	struct flow *flow;
 
 	if (!(connection->flags & CONNECTION_OTHER)) {
-		make_flow(&connection->key, &flow);
+		make_flow(&flows, &connection->key, &flow);
 		if (flow)
 			return flow;
 		bpf_spin_lock(&connection->lock);

@@ -21,6 +21,8 @@ pub static OBJECT: &[u8] = &ALIGNED_OBJECT.0;
 pub mod maps {
     /// [`FlowKey`](crate::abi::FlowKey) to [`Flow`](crate::abi::Flow).
     pub const FLOWS: &str = "flows";
+    /// The same for each owner's destinations that found no room in [`FLOWS`].
+    pub const OTHER_FLOWS: &str = "other_flows";
     /// Socket cookie to [`Listen`](crate::abi::Listen).
     pub const LISTENS: &str = "listens";
     /// Ports somebody listens on; filled while the sensor starts.

@@ -45,6 +45,7 @@ fn has_every_map_the_sensor_reads() {
     let object = Object::parse(OBJECT).expect("the object parses");
     let names = [
         maps::FLOWS,
+        maps::OTHER_FLOWS,
         maps::LISTENS,
         maps::LISTEN_PORTS,
         maps::PROCESSES,

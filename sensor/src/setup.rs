@@ -25,10 +25,13 @@ pub fn load(args: &Args) -> Result<(Node, CgroupTree, Kernel), Failure> {
         processes: args.max_processes.unwrap_or(usual.processes),
         populations: args.max_cgroups.unwrap_or(usual.populations),
         cgroups: args.max_cgroups.unwrap_or(usual.cgroups),
+        ..usual
     };
+    let usual = LoadOptions::new(tree.path.clone(), node.netns);
     let options = LoadOptions {
         sizes,
-        ..LoadOptions::new(tree.path.clone(), node.netns)
+        evict_idle: args.flow_idle.unwrap_or(usual.evict_idle),
+        ..usual
     };
     let kernel = Kernel::load(&options).map_err(|error| {
         let denied = matches!(error, LoadError::Permission(_));

@@ -1,22 +1,22 @@
 //! Flows: what changed, and making room before the kernel's table is full.
 //!
-//! When the table is more than three quarters full, entries without a connection that were idle for ten minutes go,
+//! When the table is more than three quarters full, entries without a connection that were idle for
+//! [`LoadOptions::evict_idle`](super::LoadOptions::evict_idle) go,
 //! oldest first, until it is at most half full. Their totals are added up per owner in the process and told as the
 //! owner's `Evicted` flow.
 
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
+use std::time::Duration;
 
 use nodescope_ebpf::abi;
 use nodescope_schema as schema;
-use nodescope_schema::{FlowKind, FlowTotals, Loss, Record};
+use nodescope_schema::{FlowKind, FlowTotals, Loss, MapFill, Record};
 
 use super::SourceError;
 use super::convert;
 use super::table::{Batch, Table};
 
-/// An entry idle for less stays.
-const IDLE_NS: u64 = 10 * 60 * 1_000_000_000;
 /// Owners with evicted flows; above, totals of further ones are lost and counted.
 const EVICTED_OWNERS_MAX: usize = 16_384;
 
@@ -24,7 +24,11 @@ const EVICTED_OWNERS_MAX: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Flows {
     table: Table<abi::FlowKey, abi::Flow>,
+    others: Table<abi::FlowKey, abi::Flow>,
+    other_entries: u32,
     evicted: HashMap<abi::Owner, FlowTotals>,
+    /// An entry idle for less stays.
+    idle_ns: u64,
     /// When loading ended: the generation of the `Evicted` flows, which live as long as the process.
     generation_ns: u64,
     lost: u64,
@@ -38,10 +42,18 @@ struct Idle {
 }
 
 impl Flows {
-    pub(super) fn new(table: Table<abi::FlowKey, abi::Flow>, generation_ns: u64) -> Self {
+    pub(super) fn new(
+        table: Table<abi::FlowKey, abi::Flow>,
+        others: Table<abi::FlowKey, abi::Flow>,
+        idle: Duration,
+        generation_ns: u64,
+    ) -> Self {
         Self {
             table,
+            others,
+            other_entries: 0,
             evicted: HashMap::new(),
+            idle_ns: u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX),
             generation_ns,
             lost: 0,
         }
@@ -49,6 +61,14 @@ impl Flows {
 
     pub(super) fn table(&self) -> &Table<abi::FlowKey, abi::Flow> {
         &self.table
+    }
+
+    /// How full the table is of what found no room in the other, as of the last poll.
+    pub(super) fn others_fill(&self) -> MapFill<'static> {
+        MapFill {
+            entries: self.other_entries,
+            ..self.others.fill()
+        }
     }
 
     /// Flows whose totals did not fit into the sums of what was evicted.
@@ -72,7 +92,7 @@ impl Flows {
                 emit(&self.evicted_record(owner, *totals));
             }
         }
-        self.table.for_each(batch, |_, key, flow| {
+        let mut tell = |_: &[u8], key: abi::FlowKey, flow: abi::Flow| {
             if flow.updated_ns >= since_ns {
                 emit(&Record::Flow(schema::Flow {
                     key: convert::flow_key(&key),
@@ -80,7 +100,9 @@ impl Flows {
                     totals: convert::totals(&flow),
                 }));
             }
-        })
+        };
+        self.other_entries = self.others.for_each(batch, &mut tell)?;
+        self.table.for_each(batch, tell)
     }
 
     fn evicted_record<'a>(&self, owner: &'a abi::Owner, totals: FlowTotals) -> Record<'a> {
@@ -111,9 +133,9 @@ impl Flows {
             return Ok(());
         }
         let mut idle = Vec::new();
-        self.table.for_each(batch, |bytes, key, flow| {
+        self.table.for_each(batch, |bytes, _, flow| {
             let idle_ns = now_ns.saturating_sub(flow.updated_ns);
-            if key.kind == abi::FLOW_DESTINATION && flow.active <= 0 && idle_ns >= IDLE_NS {
+            if flow.active <= 0 && idle_ns >= self.idle_ns {
                 let Ok(key) = bytes.try_into() else { return };
                 idle.push(Idle {
                     updated_ns: flow.updated_ns,

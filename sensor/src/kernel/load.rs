@@ -101,6 +101,7 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
         .override_global(globals::V1_HIERARCHY, &constants.v1_hierarchy, true)
         .override_global(globals::V1_CONTROLLER, &constants.v1_controller, true)
         .map_max_entries(maps::FLOWS, sizes.flows)
+        .map_max_entries(maps::OTHER_FLOWS, sizes.other_flows)
         .map_max_entries(maps::LISTENS, sizes.listens)
         .map_max_entries(maps::LISTEN_PORTS, sizes.listens)
         .map_max_entries(maps::PROCESSES, sizes.processes)

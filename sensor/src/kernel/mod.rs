@@ -24,6 +24,7 @@ mod verdict;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::links::FdLink;
@@ -49,6 +50,9 @@ const SLACK_NS: u64 = 50_000_000;
 /// Hints taken in one call of [`Source::urgent`], so that it ends.
 const HINTS_MAX: usize = 4096;
 
+/// Default of [`LoadOptions::evict_idle`].
+const EVICT_IDLE: Duration = Duration::from_secs(600);
+
 /// What to load and where things are.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -60,6 +64,8 @@ pub struct LoadOptions {
     pub host_netns: u32,
     /// How large the maps are.
     pub sizes: MapSizes,
+    /// How long a flow without a connection must be idle before it may go to make room.
+    pub evict_idle: Duration,
     /// Where on their ladders hooks begin.
     pub rungs: Rungs,
 }
@@ -73,6 +79,7 @@ impl LoadOptions {
             proc_root,
             host_netns,
             sizes: MapSizes::default(),
+            evict_idle: EVICT_IDLE,
             rungs: Rungs::Best,
         }
     }
@@ -83,6 +90,8 @@ impl LoadOptions {
 pub struct MapSizes {
     /// Remote addresses times programs.
     pub flows: u32,
+    /// Programs with remote addresses that found no room.
+    pub other_flows: u32,
     /// Listening sockets.
     pub listens: u32,
     /// Processes.
@@ -97,6 +106,7 @@ impl Default for MapSizes {
     fn default() -> Self {
         Self {
             flows: 65_536,
+            other_flows: 4096,
             listens: 16_384,
             processes: 65_536,
             populations: 16_384,
@@ -159,7 +169,7 @@ impl Kernel {
             v1_controller: hierarchy.as_ref().map_or(0, |h| h.controller as u32),
         };
         let loaded = load::load(options, constants)?;
-        let mut kernel = Self::new(loaded, hierarchy, options.sizes)?;
+        let mut kernel = Self::new(loaded, hierarchy, options)?;
         kernel.seed_cgroups(options);
         kernel.existing.find(&mut kernel.hooks, &mut kernel.batch);
         bpf::release_memory();
@@ -169,12 +179,14 @@ impl Kernel {
     fn new(
         loaded: Loaded,
         hierarchy: Option<Hierarchy>,
-        sizes: MapSizes,
+        options: &LoadOptions,
     ) -> Result<Self, LoadError> {
+        let sizes = options.sizes;
         let fd = |name| loaded.map(name).map(|map| map.fd().as_fd());
         let cpus = aya::util::nr_cpus().map_err(|(_, source)| source)?;
         let listens = Table::new(maps::LISTENS, fd(maps::LISTENS)?, sizes.listens)?;
         let flows = Table::new(maps::FLOWS, fd(maps::FLOWS)?, sizes.flows)?;
+        let others = Table::new(maps::OTHER_FLOWS, fd(maps::OTHER_FLOWS)?, sizes.other_flows)?;
         let populations = Table::new(maps::POPULATIONS, fd(maps::POPULATIONS)?, sizes.populations)?;
         let cgroups = Table::new(maps::CGROUPS, fd(maps::CGROUPS)?, sizes.cgroups)?;
         let processes = Table::new(maps::PROCESSES, fd(maps::PROCESSES)?, sizes.processes)?;
@@ -189,7 +201,7 @@ impl Kernel {
             events: loaded.events,
             existing: Existing::new(loaded.iterators, scan, ports),
             cgroups,
-            flows: Flows::new(flows, monotonic_ns()),
+            flows: Flows::new(flows, others, options.evict_idle, monotonic_ns()),
             listens: Listens::new(listens),
             populations: Populations::new(populations),
             processes,
@@ -264,6 +276,7 @@ impl Kernel {
         }
         for (table, entries) in [
             (self.flows.table().fill(), flows),
+            (self.flows.others_fill(), self.flows.others_fill().entries),
             (self.listens.table().fill(), listens),
             (self.populations.table().fill(), populations),
             (self.cgroups.fill(), cgroups),

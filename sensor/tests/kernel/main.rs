@@ -3,6 +3,7 @@
 //! Needs root; without it each test says that it is skipped, and fails where `CI=true`. Tests run one at a time, each
 //! moves this process into a cgroup of its own, so that its flows and listens are its own.
 
+mod bounds;
 mod lifecycle;
 mod listens;
 mod support;

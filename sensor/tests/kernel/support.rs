@@ -44,6 +44,8 @@ pub(crate) struct Listening {
 pub(crate) struct Told {
     /// By cgroup v2 inode and remote address.
     pub(crate) flows: HashMap<(u64, SocketAddr), FlowTotals>,
+    /// Flows without a destination of their own, by cgroup v2 inode.
+    pub(crate) sums: HashMap<(u64, FlowKind), FlowTotals>,
     /// By port.
     pub(crate) listens: HashMap<u16, Listening>,
     pub(crate) processes: HashMap<u64, Processes>,
@@ -55,7 +57,11 @@ impl Told {
     pub(crate) fn take(&mut self, record: &Record<'_>) {
         match record {
             Record::Flow(flow) => {
-                assert_eq!(flow.key.kind, FlowKind::Destination);
+                let owner = flow.key.owner.workload.cgroup_v2;
+                if flow.key.kind != FlowKind::Destination {
+                    self.sums.insert((owner, flow.key.kind), flow.totals);
+                    return;
+                }
                 let remote = SocketAddr::new(flow.key.remote_ip.into(), flow.key.remote_port);
                 self.flows
                     .insert((flow.key.owner.workload.cgroup_v2, remote), flow.totals);
@@ -131,14 +137,16 @@ impl Node {
     }
 
     pub(crate) fn load(&self, rungs: Rungs) -> Kernel {
+        self.load_with(|options| options.rungs = rungs)
+    }
+
+    pub(crate) fn load_with(&self, change: impl FnOnce(&mut LoadOptions)) -> Kernel {
         let netns = fs::metadata("/proc/self/ns/net")
             .expect("own namespace")
             .ino();
         let netns = u32::try_from(netns).expect("an inode of nsfs");
-        let options = LoadOptions {
-            rungs,
-            ..LoadOptions::new(self.root.clone(), netns)
-        };
+        let mut options = LoadOptions::new(self.root.clone(), netns);
+        change(&mut options);
         Kernel::load(&options).expect("the programs load")
     }
 
