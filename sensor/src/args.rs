@@ -31,6 +31,8 @@ pub struct Args {
     pub record_limit_bytes: u64,
     /// Entries of the map of flows; none for the default.
     pub max_flows: Option<u32>,
+    /// How long a flow is idle before it may go to make room; none for the default.
+    pub flow_idle: Option<Duration>,
     /// Entries of the map of listening sockets.
     pub max_listens: Option<u32>,
     /// Entries of the map of processes.
@@ -64,6 +66,7 @@ impl Default for Args {
             record: None,
             record_limit_bytes: 1 << 30,
             max_flows: None,
+            flow_idle: None,
             max_listens: None,
             max_processes: None,
             max_cgroups: None,
@@ -81,7 +84,7 @@ struct Flag {
     set: fn(&mut Args, &mut Parser) -> Result<(), lexopt::Error>,
 }
 
-const FLAGS: [Flag; 14] = [
+const FLAGS: [Flag; 15] = [
     Flag {
         name: "socket",
         value: "PATH",
@@ -140,16 +143,25 @@ const FLAGS: [Flag; 14] = [
     Flag {
         name: "max-flows",
         value: "N",
-        help: "room in the kernel for destinations; more are counted together",
+        help: "room in the kernel for destinations (default 65536); more are counted together",
         set: |args, parser| {
             args.max_flows = Some(entries(parser)?);
             Ok(())
         },
     },
     Flag {
+        name: "flow-idle-s",
+        value: "N",
+        help: "a destination idle this long may make room for others (default 600)",
+        set: |args, parser| {
+            args.flow_idle = Some(Duration::from_secs(number(parser, 1, 1 << 20)?));
+            Ok(())
+        },
+    },
+    Flag {
         name: "max-listens",
         value: "N",
-        help: "room in the kernel for listening sockets",
+        help: "room in the kernel for listening sockets (default 16384)",
         set: |args, parser| {
             args.max_listens = Some(entries(parser)?);
             Ok(())
@@ -158,7 +170,7 @@ const FLAGS: [Flag; 14] = [
     Flag {
         name: "max-processes",
         value: "N",
-        help: "room in the kernel for processes",
+        help: "room in the kernel for processes (default 65536)",
         set: |args, parser| {
             args.max_processes = Some(entries(parser)?);
             Ok(())
@@ -167,7 +179,7 @@ const FLAGS: [Flag; 14] = [
     Flag {
         name: "max-cgroups",
         value: "N",
-        help: "room in the kernel for cgroups",
+        help: "room in the kernel for cgroups (default 16384)",
         set: |args, parser| {
             args.max_cgroups = Some(entries(parser)?);
             Ok(())
@@ -299,6 +311,8 @@ mod tests {
             "102",
             "--max-cgroups",
             "103",
+            "--flow-idle-s",
+            "9",
         ]);
         let wanted = Args {
             socket: "/x/y".into(),
@@ -308,6 +322,7 @@ mod tests {
             record: Some("/tmp/r".into()),
             record_limit_bytes: 3 << 20,
             max_flows: Some(100),
+            flow_idle: Some(Duration::from_secs(9)),
             max_listens: Some(101),
             max_processes: Some(102),
             max_cgroups: Some(103),

@@ -105,7 +105,7 @@ fn serve(args: &Args, passed: Option<OwnedFd>) -> Result<Exit, Failure> {
 
 /// A descriptor that is readable when the process is told to end.
 fn stop_signals() -> nix::Result<SignalFd> {
-    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT]);
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     signals.thread_block()?;
     SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }

@@ -42,15 +42,14 @@ const WRITE_FLAGS: u64 = (libc::O_ACCMODE
     | (libc::O_TMPFILE & !libc::O_DIRECTORY)) as u64;
 const EXECUTABLE: u64 = libc::PROT_EXEC as u64;
 
-/// Commands of `bpf(2)` used after the start, by their numbers in `linux/bpf.h`.
-const BPF_COMMANDS: [u64; 7] = [
+/// Commands of `bpf(2)` used after the start, by their numbers in `linux/bpf.h`: those of `kernel/bpf.rs`.
+const BPF_COMMANDS: [u64; 6] = [
     1,  // BPF_MAP_LOOKUP_ELEM
-    2,  // BPF_MAP_UPDATE_ELEM: evicted flows are added up
+    2,  // BPF_MAP_UPDATE_ELEM
     3,  // BPF_MAP_DELETE_ELEM
-    4,  // BPF_MAP_GET_NEXT_KEY
+    21, // BPF_MAP_LOOKUP_AND_DELETE_ELEM
     24, // BPF_MAP_LOOKUP_BATCH
-    25, // BPF_MAP_LOOKUP_AND_DELETE_BATCH
-    33, // BPF_ITER_CREATE: the walk over open files
+    33, // BPF_ITER_CREATE
 ];
 const FCNTL_COMMANDS: [u64; 3] = [
     libc::F_DUPFD_CLOEXEC as u64,

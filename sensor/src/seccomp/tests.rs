@@ -162,3 +162,24 @@ fn each_call_has_one_row_with_a_reason() {
         assert!(!call.why.is_empty());
     }
 }
+
+/// What the kernel side calls after the start may be called; what it calls only to load may not.
+#[test]
+fn the_kernel_side_has_its_commands() {
+    let source = include_str!("../kernel/bpf.rs");
+    let commands = source.lines().filter_map(|line| {
+        let (name, number) = line
+            .strip_prefix("const ")?
+            .split_once(": libc::c_long = ")?;
+        Some((name, number.strip_suffix(';')?.parse::<u64>().ok()?))
+    });
+    let commands: Vec<_> = commands.collect();
+    assert!(commands.len() >= BPF_COMMANDS.len(), "{commands:?}");
+    for (name, number) in commands {
+        assert_eq!(
+            BPF_COMMANDS.contains(&number),
+            name != "LINK_CREATE",
+            "{name}"
+        );
+    }
+}

@@ -12,12 +12,13 @@ pub mod recording;
 pub mod requests;
 pub mod schedule;
 mod usage;
+mod wait;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nodescope_schema::{Record, SensorStatus};
 
 use crate::exit::{chain, say};
@@ -32,6 +33,7 @@ use recording::Recording;
 use requests::{Requests, Turn};
 use schedule::Every;
 use usage::Usage;
+use wait::Event;
 
 /// How long a snapshot may wait, in all, for a client that reads slowly.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
 const ROUND_PATIENCE: Duration = Duration::from_millis(500);
 /// Least time between two snapshots, whoever asks for them.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two looks at the kernel's hints: however many come, they are taken together.
+const URGENT_INTERVAL: Duration = Duration::from_millis(20);
 /// How often open files are searched for the holders of listening sockets.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the sensor tells about itself.
@@ -82,22 +86,12 @@ pub struct Stream<S> {
     usage: Usage,
     snapshot_wanted: bool,
     snapshot_allowed: Instant,
+    urgent_allowed: Instant,
     polls: Every,
     rescans: Every,
     statuses: Every,
     messages: TokenBucket,
     lines: TokenBucket,
-}
-
-/// What [`Stream::wait`] waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Event {
-    Stop,
-    Kernel,
-    Answer,
-    Connection,
-    Client,
-    Guest,
 }
 
 impl<S: Source> Stream<S> {
@@ -117,6 +111,7 @@ impl<S: Source> Stream<S> {
             usage: Usage::open(),
             snapshot_wanted,
             snapshot_allowed: now,
+            urgent_allowed: now,
             polls: Every::new(parts.poll_interval, now),
             rescans: Every::new(RESCAN_INTERVAL, now),
             statuses: Every::new(STATUS_INTERVAL, now),
@@ -136,7 +131,7 @@ impl<S: Source> Stream<S> {
             for (event, flags) in self.wait(now)? {
                 match event {
                     Event::Stop => return Ok(()),
-                    Event::Kernel => self.urgent(),
+                    Event::Kernel => self.urgent(now),
                     Event::Answer => self.answers(),
                     Event::Connection => {
                         let opened = self.door.open(now);
@@ -147,70 +142,6 @@ impl<S: Source> Stream<S> {
                 }
             }
         }
-    }
-
-    fn wait(&mut self, now: Instant) -> Result<Vec<(Event, PollFlags)>, Errno> {
-        let timeout = self.next_deadline(now).saturating_duration_since(now);
-        // Rounded up, so that what it waits for is then due.
-        let timeout = PollTimeout::try_from(timeout + Duration::from_millis(1));
-        let accepts = self.door.wait(now).is_zero();
-        let reads = self.messages.wait(now).is_zero();
-        let (events, mut fds): (Vec<_>, Vec<_>) = self.sources(accepts, reads).into_iter().unzip();
-        match poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX)) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok(Vec::new()),
-            Err(errno) => return Err(errno),
-        }
-        let flags = fds
-            .iter()
-            .map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-        Ok(events
-            .into_iter()
-            .zip(flags)
-            .filter(|(_, flags)| !flags.is_empty())
-            .collect())
-    }
-
-    /// What to wait for. A client of which nothing is wanted is still watched for its end.
-    fn sources(&self, accepts: bool, reads: bool) -> Vec<(Event, PollFd<'_>)> {
-        fn readable(event: Event, fd: BorrowedFd<'_>) -> (Event, PollFd<'_>) {
-            (event, PollFd::new(fd, PollFlags::POLLIN))
-        }
-        let mut sources = vec![readable(Event::Stop, self.stop.as_fd())];
-        sources.extend(self.source.wake_fd().map(|fd| readable(Event::Kernel, fd)));
-        let blocked = self.requests.is_blocked();
-        if !blocked {
-            sources.push(readable(Event::Answer, self.requests.broker().wake_fd()));
-        }
-        if accepts {
-            sources.push(readable(Event::Connection, self.door.listener_fd()));
-        }
-        if let Some(client) = &self.outlet.client {
-            let mut flags = PollFlags::empty();
-            flags.set(PollFlags::POLLIN, reads && !blocked);
-            let wants_room = blocked || (client.is_lagging() && !self.snapshot_wanted);
-            flags.set(PollFlags::POLLOUT, wants_room);
-            sources.push((Event::Client, PollFd::new(client.as_fd(), flags)));
-        }
-        sources.extend(self.door.guest_fd().map(|fd| readable(Event::Guest, fd)));
-        sources
-    }
-
-    fn next_deadline(&mut self, now: Instant) -> Instant {
-        let mut next = self
-            .polls
-            .next()
-            .min(self.rescans.next())
-            .min(self.statuses.next());
-        if self.snapshot_wanted {
-            next = next.min(self.snapshot_allowed);
-        }
-        let waits = [self.door.wait(now), self.messages.wait(now)];
-        let waits = waits
-            .into_iter()
-            .filter(|wait| !wait.is_zero())
-            .map(|wait| now + wait);
-        waits.chain(self.door.deadline()).fold(next, Instant::min)
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
@@ -252,7 +183,8 @@ impl<S: Source> Stream<S> {
         self.check_source(&result);
     }
 
-    fn urgent(&mut self) {
+    fn urgent(&mut self, now: Instant) {
+        self.urgent_allowed = now + URGENT_INTERVAL;
         self.outlet.begin(ROUND_PATIENCE);
         self.source.urgent(&mut |record| self.outlet.push(record));
         self.outlet.finish();
@@ -315,15 +247,14 @@ impl<S: Source> Stream<S> {
         let Some(client) = &self.outlet.client else {
             return;
         };
-        if flags.contains(PollFlags::POLLOUT) {
-            self.snapshot_wanted |= client.is_lagging();
-            let turn = self.requests.retry(client);
-            self.take_turn(turn);
-        }
         if flags.contains(PollFlags::POLLIN) {
             self.read_client(now);
         } else if flags.intersects(PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL) {
             self.take_turn(Turn::Gone);
+        } else if flags.contains(PollFlags::POLLOUT) {
+            self.snapshot_wanted |= client.is_lagging();
+            let turn = self.requests.retry(client);
+            self.take_turn(turn);
         }
     }
 

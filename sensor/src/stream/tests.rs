@@ -1,6 +1,6 @@
 //! The whole loop with a source made of a list and real sockets.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -21,6 +21,9 @@ use crate::socket::ClientUser;
 struct Fake {
     ids: Arc<Mutex<Vec<u64>>>,
     snapshots_fail: Arc<Mutex<bool>>,
+    /// Always readable, if there is one: hints that never end.
+    wake: Option<Arc<OwnedFd>>,
+    urgents: Arc<Mutex<u32>>,
 }
 
 fn cgroup(id: u64) -> Record<'static> {
@@ -35,10 +38,12 @@ fn cgroup(id: u64) -> Record<'static> {
 
 impl Source for Fake {
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.wake.as_ref().map(|fd| fd.as_fd())
     }
 
-    fn urgent(&mut self, _: &mut dyn FnMut(&Record<'_>)) {}
+    fn urgent(&mut self, _: &mut dyn FnMut(&Record<'_>)) {
+        *self.urgents.lock().unwrap() += 1;
+    }
 
     fn poll(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
         self.ids
@@ -370,4 +375,20 @@ fn a_recording_needs_no_client() {
     }
     assert_eq!(seen.0[..3], ["hello here", "begin", "7"]);
     assert!(seen.has("end"));
+}
+
+#[test]
+fn hints_without_end_are_taken_at_a_bounded_rate() {
+    let wake = nix::sys::eventfd::EventFd::from_value(1).unwrap();
+    let fake = Fake {
+        wake: Some(Arc::new(wake.into())),
+        ..with_ids(&[1])
+    };
+    let running = start(fake.clone(), None);
+    let start = Instant::now();
+    Peer::greeted(&running).wait_for("end");
+    std::thread::sleep(Duration::from_millis(300));
+    let most = start.elapsed().as_millis() / URGENT_INTERVAL.as_millis() + 2;
+    let urgents = u128::from(*fake.urgents.lock().unwrap());
+    assert!((5..=most).contains(&urgents), "{urgents}");
 }

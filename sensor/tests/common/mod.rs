@@ -1,0 +1,413 @@
+//! Starts the real sensor on a temporary socket and talks to it.
+//!
+//! Needs root. Without it a test says that it was skipped; with `CI=true` that is a failure.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use std::fs::{self, File, Permissions};
+use std::io::{IoSliceMut, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, connect, recvmsg,
+    socket,
+};
+use nix::unistd::{Pid, geteuid};
+use nodescope_schema::{
+    AggregatorHello, FromSensorSink, MAX_MESSAGE_BYTES, OpenFile, PROTOCOL_VERSION, Record,
+    Refusal, Reply, Request, RequestKind, SensorHello, SensorStatus, decode_from_sensor,
+    encode_aggregator_hello, encode_request,
+};
+use nodescope_sensor::packet;
+
+/// The user that may connect, its number and its group: `nobody` is everywhere.
+pub(crate) const CLIENT: &str = "nobody";
+pub(crate) const CLIENT_ID: u32 = 65534;
+
+/// How long the sensor may take to do something.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// True when the test can run; says why not.
+pub(crate) fn is_root() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!ci, "needs root");
+        eprintln!("skipped: needs root");
+    }
+    root
+}
+
+/// A running sensor; killed when dropped.
+pub(crate) struct Sensor {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) child: Child,
+}
+
+impl Sensor {
+    /// Starts one with these further flags and waits until it listens.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir_all(directory.path().join("host/etc")).unwrap();
+        fs::copy("/etc/passwd", directory.path().join("host/etc/passwd")).unwrap();
+        let child = command(directory.path()).args(flags).spawn().unwrap();
+        let mut sensor = Self { directory, child };
+        sensor.wait_until_ready();
+        sensor
+    }
+
+    fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains("nodescope-sensor: ready\n") {
+            assert_eq!(self.child.try_wait().unwrap(), None, "{}", self.log());
+            assert!(Instant::now() < deadline, "{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/sensor.sock")
+    }
+
+    /// Where the sensor looks for files of the node.
+    pub(crate) fn host(&self) -> PathBuf {
+        self.directory.path().join("host")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    pub(crate) fn is_up(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Asks it to end, and returns its exit status.
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+
+    fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
+    }
+
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(self.proc("status")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn status(&self, field: &str) -> String {
+        let status = fs::read_to_string(self.proc("status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .unwrap();
+        line.trim_start_matches(':').trim().to_owned()
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    /// Processor time used so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(self.proc("stat")).unwrap();
+        let after_name = stat.rsplit_once(") ").unwrap().1;
+        let fields: Vec<&str> = after_name.split(' ').collect();
+        let ticks: u64 = fields[11..=12]
+            .iter()
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum();
+        let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
+            .unwrap()
+            .unwrap();
+        Duration::from_millis(ticks * 1000 / per_second as u64)
+    }
+
+    /// A good client is still served: it gets a snapshot and a file.
+    pub(crate) fn serves(&mut self) {
+        assert!(self.is_up(), "{}", self.log());
+        self.put("etc/docker/daemon.json", "good");
+        let mut peer = Peer::greeted(self);
+        peer.wait_for_snapshot();
+        // The attack may have used up what may be asked in this second.
+        for id in 0.. {
+            match peer.open(id, &DAEMON) {
+                Ok(text) => return assert_eq!(text, "good"),
+                Err(Refusal::RateLimited) if id < 20 => std::thread::sleep(PATIENCE / 100),
+                Err(refusal) => panic!("{refusal}: {}", self.log()),
+            }
+        }
+    }
+
+    /// Puts a file of root into the node's file system.
+    pub(crate) fn put(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.host().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Sensor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The sensor's command, with its log, socket and node in `directory`.
+pub(crate) fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nodescope-sensor"));
+    command
+        .args(["--client-user", CLIENT, "--socket"])
+        .arg(directory.join("run/sensor.sock"))
+        .arg("--host-root")
+        .arg(directory.join("host"))
+        .stdin(Stdio::null())
+        .stderr(
+            File::options()
+                .create(true)
+                .append(true)
+                .open(directory.join("log"))
+                .unwrap(),
+        );
+    command
+}
+
+/// The simplest file there is.
+pub(crate) const DAEMON: OpenFile<'static> = OpenFile {
+    kind: nodescope_schema::FileKind::DockerDaemon,
+    container: b"",
+    namespace: b"",
+    root: b"",
+    uid: 0,
+};
+
+/// What a client was sent.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) hello: bool,
+    pub(crate) begins: usize,
+    pub(crate) ends: usize,
+    pub(crate) replies: Vec<Reply>,
+    pub(crate) losses: Vec<(String, u64)>,
+    pub(crate) flows: usize,
+    pub(crate) evicted: usize,
+    pub(crate) status: SensorStatus,
+}
+
+impl Seen {
+    /// The last total of a loss, `stage/reason`.
+    pub(crate) fn loss(&self, name: &str) -> u64 {
+        self.losses
+            .iter()
+            .rev()
+            .find(|(seen, _)| seen == name)
+            .map_or(0, |(_, total)| *total)
+    }
+}
+
+impl FromSensorSink for Seen {
+    fn hello(&mut self, hello: SensorHello<'_>) {
+        assert_eq!(hello.version, PROTOCOL_VERSION);
+        self.hello = true;
+    }
+
+    fn record(&mut self, record: Record<'_>) {
+        match record {
+            Record::SnapshotBegin => self.begins += 1,
+            Record::SnapshotEnd => self.ends += 1,
+            Record::Loss(loss) => {
+                self.losses
+                    .push((format!("{}/{}", loss.stage, loss.reason), loss.total));
+            }
+            Record::Status(status) => self.status = status,
+            Record::Flow(_) => self.flows += 1,
+            Record::FlowEvicted(_) => self.evicted += 1,
+            _ => {}
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        self.replies.push(reply);
+    }
+}
+
+/// A client.
+pub(crate) struct Peer {
+    pub(crate) socket: OwnedFd,
+    pub(crate) seen: Seen,
+    /// Descriptors that came, each with the number of the reply it came with.
+    pub(crate) files: Vec<(u64, File)>,
+}
+
+/// What became of waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    Done,
+    Closed,
+    TimedOut,
+}
+
+impl Peer {
+    pub(crate) fn connect(sensor: &Sensor) -> Result<Self, Errno> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?;
+        connect(socket.as_raw_fd(), &UnixAddr::new(&sensor.socket())?)?;
+        Ok(Self {
+            socket,
+            seen: Seen::default(),
+            files: Vec::new(),
+        })
+    }
+
+    /// A client that said hello.
+    pub(crate) fn greeted(sensor: &Sensor) -> Self {
+        let peer = Self::connect(sensor).unwrap();
+        peer.say_hello();
+        peer
+    }
+
+    pub(crate) fn say_hello(&self) {
+        let version = PROTOCOL_VERSION;
+        let hello = AggregatorHello {
+            version,
+            oldest_version: version,
+            release: "test",
+        };
+        // Who was closed already notices when reading.
+        let _ = self.send(&encode_aggregator_hello(&hello), None);
+    }
+
+    pub(crate) fn send(
+        &self,
+        message: &[u8],
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Result<(), Errno> {
+        packet::send(self.socket.as_fd(), message, descriptor)
+    }
+
+    /// Sends a request, waiting for room.
+    pub(crate) fn ask(&self, id: u64, kind: RequestKind<'_>) -> Result<(), Errno> {
+        let message = encode_request(&Request { id, kind });
+        loop {
+            match self.send(&message, None) {
+                Err(Errno::EAGAIN) => self.wait(PollFlags::POLLOUT, 100),
+                other => return other,
+            }
+        }
+    }
+
+    /// Asks for a file and reads it.
+    pub(crate) fn open(&mut self, id: u64, request: &OpenFile<'_>) -> Result<String, Refusal> {
+        self.ask(id, RequestKind::OpenFile(*request)).unwrap();
+        let reply = self.reply(id);
+        let file = self.files.iter().position(|(of, _)| *of == id);
+        assert_eq!(
+            reply.result.is_ok(),
+            file.is_some(),
+            "a descriptor comes with a grant only"
+        );
+        reply.result?;
+        let mut text = String::new();
+        self.files
+            .swap_remove(file.unwrap())
+            .1
+            .read_to_string(&mut text)
+            .unwrap();
+        Ok(text)
+    }
+
+    /// Waits for the reply to a request.
+    pub(crate) fn reply(&mut self, id: u64) -> Reply {
+        let has = |seen: &Seen| seen.replies.iter().any(|reply| reply.id == id);
+        assert_eq!(
+            self.read_until(PATIENCE, has),
+            Waited::Done,
+            "no reply to {id}"
+        );
+        *self
+            .seen
+            .replies
+            .iter()
+            .find(|reply| reply.id == id)
+            .unwrap()
+    }
+
+    pub(crate) fn wait_for_snapshot(&mut self) {
+        let waited = self.read_until(PATIENCE, |seen| seen.ends > 0);
+        assert_eq!(waited, Waited::Done, "{:?}", self.seen);
+    }
+
+    /// Whether the sensor closes this connection.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.read_until(PATIENCE, |_| false) == Waited::Closed
+    }
+
+    /// Reads all there is for a while.
+    pub(crate) fn read_for(&mut self, time: Duration) -> Waited {
+        self.read_until(time, |_| false)
+    }
+
+    pub(crate) fn read_until(&mut self, time: Duration, done: impl Fn(&Seen) -> bool) -> Waited {
+        let deadline = Instant::now() + time;
+        let mut buffer = vec![0; MAX_MESSAGE_BYTES];
+        while !done(&self.seen) {
+            if Instant::now() >= deadline {
+                return Waited::TimedOut;
+            }
+            match self.receive(&mut buffer) {
+                Ok(0) | Err(Errno::ECONNRESET | Errno::EPIPE) => return Waited::Closed,
+                Ok(length) => {
+                    decode_from_sensor(&buffer[..length], &mut self.seen).unwrap();
+                }
+                Err(Errno::EAGAIN) => self.wait(PollFlags::POLLIN, 20),
+                Err(errno) => panic!("{errno}"),
+            }
+        }
+        Waited::Done
+    }
+
+    fn receive(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut space = nix::cmsg_space!([i32; 4]);
+        let mut parts = [IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let fd = self.socket.as_raw_fd();
+        let message = recvmsg::<()>(fd, &mut parts, Some(&mut space), flags)?;
+        let length = message.bytes;
+        let mut received = Vec::new();
+        for control in message.cmsgs()? {
+            let ControlMessageOwned::ScmRights(descriptors) = control else {
+                continue;
+            };
+            received.extend(descriptors);
+        }
+        assert!(received.len() <= 1, "{received:?}");
+        for descriptor in received {
+            // SAFETY: the kernel just made this descriptor for us and nothing else owns it.
+            let file = unsafe { File::from_raw_fd(descriptor) };
+            let mut seen = Seen::default();
+            decode_from_sensor(&buffer[..length], &mut seen).unwrap();
+            self.files.push((seen.replies[0].id, file));
+        }
+        Ok(length)
+    }
+
+    fn wait(&self, flags: PollFlags, millis: u8) {
+        let mut fds = [PollFd::new(self.socket.as_fd(), flags)];
+        poll(&mut fds, PollTimeout::from(millis)).unwrap();
+    }
+}
