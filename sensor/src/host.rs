@@ -151,7 +151,10 @@ pub struct Node {
 pub fn node() -> Result<Node, HostError> {
     join_node_uts();
     // Process 1 is hidden from a root with fewer capabilities than it has.
-    let netns = ["/proc/1/ns/net", "/proc/self/ns/net"].into_iter().find_map(inode).unwrap_or(0);
+    let netns = ["/proc/1/ns/net", "/proc/self/ns/net"]
+        .into_iter()
+        .find_map(inode)
+        .unwrap_or(0);
     Ok(Node {
         hostname: read_line("/proc/sys/kernel/hostname"),
         netns: u32::try_from(netns).unwrap_or(0),
