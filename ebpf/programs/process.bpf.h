@@ -171,8 +171,9 @@ static __always_inline void count_oom_kill(__u32 tgid)
 }
 
 /*
- * Since 72ba14deb40a ("mm: update mark_victim tracepoints fields", 6.9) the argument is the task. The verifier refuses
- * this on kernels where it is a number, because it follows the pointer by its type.
+ * Since 72ba14deb40a ("mm: update mark_victim tracepoints fields", 6.9, and backported: Debian's 5.10 and 6.1 have it)
+ * the argument is the task. The verifier refuses this on kernels where it is a number, because it follows the pointer
+ * by its type.
  */
 SEC("tp_btf/mark_victim")
 int BPF_PROG(oom_task, struct task_struct *victim)

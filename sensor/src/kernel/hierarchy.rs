@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use nodescope_ebpf::abi::V1Controller;
 
+use crate::host::unescape;
+
 /// In order of preference: what container runtimes are sure to use first.
 const CONTROLLERS: [(&str, V1Controller); 5] = [
     ("memory", V1Controller::Memory),
@@ -65,29 +67,6 @@ pub(super) fn mount_point(mountinfo: &[u8], controller: &str) -> Option<PathBuf>
     })
 }
 
-/// Space, tab, newline and backslash are written as three octal digits.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        let escaped = (*first == b'\\')
-            .then(|| tail.first_chunk::<3>())
-            .flatten()
-            .and_then(octal);
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() {
-            tail.get(3..).unwrap_or_default()
-        } else {
-            tail
-        };
-    }
-    bytes
-}
-
-fn octal(digits: &[u8; 3]) -> Option<u8> {
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,11 +108,5 @@ mod tests {
             Some(PathBuf::from("/sys/fs/cg roup/memory"))
         );
         assert_eq!(mount_point(mountinfo, "pids"), None);
-    }
-
-    #[test]
-    fn a_broken_escape_stays_as_it_is() {
-        assert_eq!(unescape(b"a\\04"), b"a\\04");
-        assert_eq!(unescape(b"a\\999b\\"), b"a\\999b\\");
     }
 }
