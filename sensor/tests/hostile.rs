@@ -422,7 +422,8 @@ fn a_client_that_never_reads_costs_no_memory() {
     }
     let mut sensor = Sensor::start(&["--poll-interval-ms", "100"]);
     sensor.put("etc/docker/daemon.json", "good");
-    let (memory, descriptors) = (sensor.resident_kib(), sensor.descriptors());
+    let (memory, cpu, descriptors) = (sensor.resident_kib(), sensor.cpu(), sensor.descriptors());
+    let start = Instant::now();
     let peer = Peer::greeted(&sensor);
     let request = encode_request(&Request {
         id: 1,
@@ -440,6 +441,11 @@ fn a_client_that_never_reads_costs_no_memory() {
         std::thread::sleep(Duration::from_millis(10));
     }
     assert!(sent < 20_000, "{sent}: it was read on and on");
+    let used = sensor.cpu().checked_sub(cpu).unwrap();
+    assert!(
+        used < start.elapsed() / 4,
+        "{used:?}: it does not wait for the client"
+    );
     let grown = sensor.resident_kib();
     assert!(grown <= memory + GROWTH_KIB, "{memory} {grown}");
     // What waits for the client: the broker's queue and one reply.
