@@ -117,6 +117,7 @@ impl App {
         tasks.spawn(keep_tidy(
             Arc::clone(&self.model),
             Arc::clone(&self.metrics),
+            self.broker.clone(),
         ));
         tasks.spawn(collect.run());
         let served = http::serve(self.listener, Arc::new(pages), signals.recv());
@@ -176,7 +177,7 @@ async fn resolve(model: Arc<Mutex<Model>>, resolver: Arc<Resolver>, wake: Arc<No
     }
 }
 
-async fn keep_tidy(model: Arc<Mutex<Model>>, metrics: Arc<Metrics>) {
+async fn keep_tidy(model: Arc<Mutex<Model>>, metrics: Arc<Metrics>, broker: Broker) {
     let mut settle = tokio::time::interval(SETTLE_INTERVAL);
     let mut expire = tokio::time::interval(EXPIRE_INTERVAL);
     loop {
@@ -184,8 +185,11 @@ async fn keep_tidy(model: Arc<Mutex<Model>>, metrics: Arc<Metrics>) {
             _ = settle.tick() => {
                 let mut model = lock(&model);
                 model.settle(monotonic_ns());
-                let (containers, unresolved) = model.sizes();
-                metrics.set_containers(containers, unresolved);
+                let (flows, lookups) = model.queue_lengths();
+                metrics.set_containers(model.containers());
+                metrics.set_queue_length("flows_without_container", flows);
+                metrics.set_queue_length("lookups", lookups);
+                metrics.set_queue_length("requests", broker.pending());
             }
             _ = expire.tick() => lock(&model).expire(monotonic_ns()),
         }

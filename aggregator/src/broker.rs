@@ -68,6 +68,11 @@ impl Broker {
         }
     }
 
+    /// Requests without an answer.
+    pub fn pending(&self) -> usize {
+        self.link().as_ref().map_or(0, |link| link.pending.len())
+    }
+
     /// Opens a file through the sensor.
     pub async fn open_file(&self, file: &OpenFile<'_>) -> Result<File, OpenError> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);

@@ -312,8 +312,13 @@ impl Model {
         }
     }
 
-    /// How many containers there are, and how many flows wait for theirs to be known.
-    pub fn sizes(&self) -> (usize, usize) {
-        (self.containers.len(), self.pending.len())
+    /// How many containers there are.
+    pub fn containers(&self) -> usize {
+        self.containers.len()
+    }
+
+    /// Flows that wait for their container's name, and name lookups under way.
+    pub fn queue_lengths(&self) -> (usize, usize) {
+        (self.pending.len(), self.owners.under_way())
     }
 }

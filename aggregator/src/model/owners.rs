@@ -140,6 +140,14 @@ impl Owners {
         }
     }
 
+    /// Lookups under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.by_class
+            .values()
+            .filter(|state| state.in_progress)
+            .count()
+    }
+
     fn next(&mut self, now_ns: u64, limit: usize) -> Vec<ResolveJob> {
         let due = self
             .by_class

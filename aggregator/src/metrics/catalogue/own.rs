@@ -172,12 +172,12 @@ family!(
     "Containers and services that are reported"
 );
 family!(
-    WORKLOADS_UNRESOLVED,
+    QUEUE_LENGTH,
     Gauge,
     Own,
-    "nodescope_workloads_unresolved",
-    [],
-    "Workloads that no container or service is known for yet"
+    "nodescope_queue_length",
+    ["queue"],
+    "What waits: flows for their container's name, name lookups under way, requests the sensor has not answered"
 );
 
 /// The families of this file.
@@ -203,5 +203,5 @@ pub static FAMILIES: &[&Descriptor] = &[
     &SCRAPE_DURATION,
     &COLLECTOR_ERRORS,
     &CONTAINERS,
-    &WORKLOADS_UNRESOLVED,
+    &QUEUE_LENGTH,
 ];

@@ -22,6 +22,7 @@ label_sets! {
     RequestResult { result: &'static str }
     FamilyName { family: &'static str }
     Reason { reason: &'static str }
+    Queue { queue: &'static str }
     Collector { collector: &'static str }
 }
 

@@ -18,7 +18,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use self::labels::{Build, Collector, FamilyName, Hook, Kind, Loss, Map, Reason, RequestResult};
+use self::labels::{
+    Build, Collector, FamilyName, Hook, Kind, Loss, Map, Queue, Reason, RequestResult,
+};
 pub use self::usage::Usage;
 use super::Descriptor;
 use super::catalogue::own as families;
@@ -55,7 +57,7 @@ pub struct Metrics {
     scrape_duration: Histogram,
     collector_errors: Family<Collector, Counter>,
     containers: Level,
-    workloads_unresolved: Level,
+    queues: Family<Queue, Level>,
 }
 
 impl Metrics {
@@ -92,7 +94,7 @@ impl Metrics {
             ),
             collector_errors: register(r, &families::COLLECTOR_ERRORS, Family::default()),
             containers: register(r, &families::CONTAINERS, Level::default()),
-            workloads_unresolved: register(r, &families::WORKLOADS_UNRESOLVED, Level::default()),
+            queues: register(r, &families::QUEUE_LENGTH, Family::default()),
             registry,
         }
     }
@@ -111,10 +113,16 @@ impl Metrics {
             .inc();
     }
 
-    /// Sets how many containers are reported and how many workloads have none.
-    pub fn set_containers(&self, containers: usize, unresolved_workloads: usize) {
+    /// Sets how many containers are reported.
+    pub fn set_containers(&self, containers: usize) {
         self.containers.set(containers as u64);
-        self.workloads_unresolved.set(unresolved_workloads as u64);
+    }
+
+    /// Sets how much waits in a queue.
+    pub fn set_queue_length(&self, queue: &'static str, length: usize) {
+        self.queues
+            .get_or_create(&Queue { queue })
+            .set(length as u64);
     }
 
     /// Sets what the aggregator itself uses.

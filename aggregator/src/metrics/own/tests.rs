@@ -48,7 +48,8 @@ fn moved() -> Metrics {
     });
     own.add_series_dropped("budget", 4);
     own.add_collector_error("disk");
-    own.set_containers(10, 2);
+    own.set_containers(10);
+    own.set_queue_length("requests", 2);
     own
 }
 
