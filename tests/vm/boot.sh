@@ -8,7 +8,7 @@
 # times measured inside mean nothing.
 set -euo pipefail
 
-readonly limit_seconds=${VM_LIMIT_SECONDS:-420}
+readonly limit_seconds=${VM_LIMIT_SECONDS:-900}
 readonly memory_mb=1024
 
 kernel=${1:?usage: boot.sh KERNEL_DIR IMAGE JOB_DIR [KERNEL_PARAMETER]...}

@@ -27,13 +27,13 @@ settles 0 container_net_tcp_listen_info "container_id=$(unit_id activated)"
 line=$(load_run caller connect --to 127.0.0.1:7101 --count 3 --upload 100 --download 200)
 is "connects" "$(field established <<<"$line")" 3
 check "the service runs" systemctl --quiet is-active vm-activated.service
-tcp_settles caller 127.0.0.1:7101 3 0 0 "$(field sent_bytes <<<"$line")" 600
-settles 1 container_net_tcp_listen_info "container_id=$(unit_id activated)" listen_addr=127.0.0.1:7101
+expect_tcp caller 127.0.0.1:7101 3 0 0 "$(field sent_bytes <<<"$line")" 600
+expect 1 container_net_tcp_listen_info "container_id=$(unit_id activated)" listen_addr=127.0.0.1:7101
 settles 1 container_net_tcp_listen_info listen_addr=127.0.0.1:7101
 
 # A sensor that starts later finds the same.
 systemctl stop nodescope-aggregator nodescope-sensor
 start_agent
-settles 1 container_net_tcp_listen_info "container_id=$(unit_id activated)" listen_addr=127.0.0.1:7101
+expect 1 container_net_tcp_listen_info "container_id=$(unit_id activated)" listen_addr=127.0.0.1:7101
 settles 1 container_net_tcp_listen_info listen_addr=127.0.0.1:7101
 finish

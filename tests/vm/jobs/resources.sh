@@ -10,43 +10,43 @@ stat_value() { awk -v key="$3" -v by="$4" '$1 == key { printf "%.9g\n", $2 / by 
 # The total of a pressure file in seconds: pressure UNIT FILE some|full
 pressure() { sed -n "s/^$3 .*total=//p" "$(unit_cgroup "$1")/$2" | awk '{ printf "%.9g\n", $1 / 1e6 }'; }
 
-container_settles() {
+container_expect() {
     local unit=$1 expected=$2 name=$3
     shift 3
-    settles "$expected" "$name" "container_id=$(unit_id "$unit")" "$@"
+    expect "$expected" "$name" "container_id=$(unit_id "$unit")" "$@"
 }
 
-# The same with a value that may still move: container_agrees UNIT METRIC [LABEL=VALUE]... -- COMMAND...
+# A value that may still move when it is first read: container_agrees UNIT METRIC [LABEL=VALUE]... -- COMMAND...
 container_agrees() {
-    local series=("$2" "container_id=$(unit_id "$1")")
+    local names=("$2" "container_id=$(unit_id "$1")")
     shift 2
     while [ "$1" != -- ]; do
-        series+=("$1")
+        names+=("$1")
         shift
     done
     shift
-    if eventually same "$@"; then
-        ok "${series[*]} = ${last_value:-absent}, as the kernel says"
-    else
-        fail "${series[*]}: is ${last_value:-absent}, the kernel says $("$@")"
-    fi
+    eventually same "$@"
+    settle
 }
-# Reads the caller's `series`. A pressure the kernel does not know counts as none.
+# Reads the caller's `names`. A pressure the kernel does not know counts as none.
 same() {
-    local expected
-    expected=$("$@")
-    metric_is "${expected:-0}" "${series[@]}"
+    local value
+    value=$("$@")
+    expectations=()
+    expect "${value:-0}" "${names[@]}"
+    all_hold
 }
 
 cpu() {
     service busy CPUQuota=20% -- /bin/bash -c 'timeout 4 bash -c "while :; do :; done"; echo idle; sleep infinity'
     check "the busy unit comes to rest" eventually said busy idle
-    container_settles busy 0.2 container_resources_cpu_limit_cores
     container_agrees busy container_resources_cpu_usage_seconds_total -- stat_value busy cpu.stat usage_usec 1e6
     local throttled kind
     throttled=$(stat_value busy cpu.stat throttled_usec 1e6)
     check "throttled for $throttled s" awk -v t="$throttled" 'BEGIN { exit !(t > 0.5) }'
-    container_settles busy "$throttled" container_resources_cpu_throttled_seconds_total
+    container_expect busy "$throttled" container_resources_cpu_throttled_seconds_total
+    container_expect busy 0.2 container_resources_cpu_limit_cores
+    settle
     for kind in some full; do
         container_agrees busy container_resources_cpu_pressure_waiting_seconds_total "kind=$kind" -- \
             pressure busy cpu.pressure "$kind"
@@ -56,7 +56,7 @@ cpu() {
 memory() {
     service eater MemoryMax=64M MemorySwapMax=0 -- "$bin/nodescope-load" memory --bytes $((40 << 20))
     check "the unit has its memory" eventually said eater touched_bytes
-    container_settles eater $((64 << 20)) container_resources_memory_limit_bytes
+    settles $((64 << 20)) container_resources_memory_limit_bytes "container_id=$(unit_id eater)"
     check "its memory is resident" eventually resident_between $((40 << 20)) $((48 << 20))
     local kind
     for kind in some full; do
@@ -77,9 +77,10 @@ oom() {
         /bin/bash -c "for i in 1 2 3; do $victim; done; sleep infinity"
     eventually killed_three_times
     is "kills as the cgroup says" "$(stat_value oom memory.events oom_kill 1)" 3
-    container_settles oom 3 container_oom_kills_total
-    container_settles eater 0 container_oom_kills_total
-    container_settles oom 0 container_restarts_total
+    container_expect oom 3 container_oom_kills_total
+    container_expect eater 0 container_oom_kills_total
+    container_expect oom 0 container_restarts_total
+    settle
 }
 killed_three_times() { [ "$(stat_value oom memory.events oom_kill 1)" = 3 ]; }
 
@@ -87,22 +88,24 @@ killed_three_times() { [ "$(stat_value oom memory.events oom_kill 1)" = 3 ]; }
 oom_restart() {
     service oomloop MemoryMax=48M MemorySwapMax=0 Restart=on-failure RestartSec=500ms StartLimitBurst=3 \
         StartLimitIntervalSec=600 -- "$bin/nodescope-load" memory --bytes $((200 << 20))
-    check "the unit fails in the end" eventually has_failed oomloop
-    container_settles oomloop 3 container_oom_kills_total
-    container_settles oomloop 2 container_restarts_total
+    check "the unit fails in the end" eventually has_failed vm-oomloop
+    container_expect oomloop 3 container_oom_kills_total
+    container_expect oomloop 2 container_restarts_total
+    settle
 }
-has_failed() { [ "$(systemctl is-failed "vm-$1")" = failed ]; }
 
 restarts() {
     service again -- /bin/sleep infinity
-    container_settles again 0 container_restarts_total
+    container_expect again 0 container_restarts_total
+    settle
     local round
     for round in 1 2 3 4; do
         systemctl restart vm-again
         # A unit that is still starting is not started again.
         eventually systemctl --quiet is-active vm-again
     done
-    container_settles again "$round" container_restarts_total
+    container_expect again "$round" container_restarts_total
+    settle
 }
 
 start_agent

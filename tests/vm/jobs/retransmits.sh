@@ -7,6 +7,10 @@ cd "$(dirname "$0")" || exit 1
 
 readonly connections=4
 readonly upload=600000
+readonly download=5000
+# Every exchange begins with a header of 16 bytes.
+readonly sent=$((connections * (upload + 16)))
+readonly received=$((connections * download))
 
 # Sum of the totals in "retrans:NOW/TOTAL" over the client's connections.
 kernel_retransmits() {
@@ -24,21 +28,23 @@ mkfifo /run/nodescope-lossy
 exec 9<>/run/nodescope-lossy
 service lossy NetworkNamespacePath=/run/netns/loss StandardInput=file:/run/nodescope-lossy -- \
     "$bin/nodescope-load" hold --to 10.99.2.1:7201 --count "$connections"
-tcp_settles lossy 10.99.2.1:7201 "$connections" 0 "$connections" 0 0
+expect_tcp lossy 10.99.2.1:7201 "$connections" 0 "$connections" 0 0
+settle
 
 # Lost on the way out: the client's own segments, as the retransmits are its own.
 tc -n loss qdisc add dev uplink root netem loss 5%
-echo "exchange $upload 5000" >&9
+echo "exchange $upload $download" >&9
 check "everything is acknowledged" eventually all_acknowledged
 tc -n loss qdisc del dev uplink root
 total=$(kernel_retransmits)
 check "$total retransmits according to the kernel" [ "$total" -ge 20 ]
-settles "$total" container_net_tcp_retransmits_total "container_id=$(unit_id lossy)" destination=10.99.2.1:7201
+expect "$total" container_net_tcp_retransmits_total "container_id=$(unit_id lossy)" destination=10.99.2.1:7201
+expect_tcp lossy 10.99.2.1:7201 "$connections" 0 "$connections" "$sent" "$received"
+settle
 is "retransmits according to the kernel, still" "$(kernel_retransmits)" "$total"
-tcp_settles lossy 10.99.2.1:7201 "$connections" 0 "$connections" $((connections * (upload + 16))) $((connections * 5000))
 
 systemctl stop vm-lossy
-tcp_settles lossy 10.99.2.1:7201 "$connections" 0 0 $((connections * (upload + 16))) $((connections * 5000))
-ip link del vm2
-ip netns del loss
+expect "$total" container_net_tcp_retransmits_total "container_id=$(unit_id lossy)" destination=10.99.2.1:7201
+expect_tcp lossy 10.99.2.1:7201 "$connections" 0 0 "$sent" "$received"
+settle
 finish
