@@ -160,7 +160,11 @@ static __always_inline void count_loss(__u32 stage, __u32 reason)
 		*total += 1;
 }
 
-static __always_inline void count_failed_update(__u32 stage, long err)
+/*
+ * Errors of map helpers are kept as int: before d7ba4cc900bf ("bpf: return long from bpf_map_ops funcs", 6.4) the upper
+ * half of what they return is not the sign.
+ */
+static __always_inline void count_failed_update(__u32 stage, int err)
 {
 	count_loss(stage, err == -E2BIG ? LOSS_FULL : LOSS_REFUSED);
 }

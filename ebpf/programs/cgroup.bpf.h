@@ -27,7 +27,7 @@ int BPF_PROG(cgroup_mkdir, struct cgroup *cgroup, const char *path)
 	struct cgroup_entry *entry;
 	struct cgroup_key key;
 	__u32 zero = 0;
-	long err;
+	int err;
 
 	if (!key_of(&key, cgroup))
 		return 0;

@@ -66,7 +66,7 @@ static __always_inline void note_port(struct sock *sk)
 {
 	struct listen_port port = {};
 	__u32 one = 1;
-	long err;
+	int err;
 
 	port.netns = netns_of_socket(sk);
 	port.port = BPF_CORE_READ(sk, __sk_common.skc_num);
@@ -80,7 +80,7 @@ static __always_inline struct listen *find_listen(struct sock *sk, __u64 cookie,
 {
 	struct listen *listen = bpf_map_lookup_elem(&listens, &cookie);
 	struct listen fresh = {};
-	long err;
+	int err;
 
 	if (listen)
 		return listen;
@@ -146,7 +146,7 @@ static __always_inline void adopt(struct sock *sk, struct connection *fresh, boo
 {
 	struct connection *connection;
 	struct flow *flow;
-	long err;
+	int err;
 
 	err = make_flow(&flows, &fresh->key, &flow);
 	if (err) {

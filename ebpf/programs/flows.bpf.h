@@ -6,10 +6,10 @@
 #define NODESCOPE_FLOWS_H
 
 /* Finds or makes an entry; the error of making it, or 0. */
-static __always_inline long make_flow(void *map, const struct flow_key *key, struct flow **flow)
+static __always_inline int make_flow(void *map, const struct flow_key *key, struct flow **flow)
 {
 	struct flow fresh = {};
-	long err;
+	int err;
 
 	*flow = bpf_map_lookup_elem(map, key);
 	if (*flow)
@@ -26,7 +26,7 @@ static __always_inline struct flow *other_flow(const struct owner *owner)
 {
 	struct flow_key key = { .kind = FLOW_OTHER };
 	struct flow *flow;
-	long err;
+	int err;
 
 	key.owner = *owner;
 	err = make_flow(&other_flows, &key, &flow);

@@ -11,7 +11,7 @@ static __always_inline struct population *population_of(__u32 hierarchy, __u64 c
 	struct cgroup_key key = { .id = cgroup, .hierarchy = hierarchy };
 	struct population *population = bpf_map_lookup_elem(&populations, &key);
 	struct population fresh = {};
-	long err;
+	int err;
 
 	if (population)
 		return population;
@@ -62,7 +62,7 @@ static __always_inline void count_oom_kill_in(__u32 hierarchy, __u64 cgroup)
 static __always_inline void begin_process(struct task_struct *task, __u32 tgid)
 {
 	struct process process;
-	long err;
+	int err;
 
 	fill_workload(&process.workload, task);
 	err = bpf_map_update_elem(&processes, &tgid, &process, BPF_NOEXIST);

@@ -71,7 +71,7 @@ static __always_inline void sockops_listen(struct bpf_sock_ops *ctx)
 	struct task_struct *task = current_task();
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	struct listen listen = {};
-	long err;
+	int err;
 
 	fill_owner(&listen.maker, task);
 	listen.maker_pid = current_pid();

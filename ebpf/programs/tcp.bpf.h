@@ -33,7 +33,7 @@ static __always_inline void open_listen(struct sock *sk)
 {
 	__u64 cookie = bpf_get_socket_cookie(sk);
 	struct listen listen = {};
-	long err;
+	int err;
 
 	fill_owner(&listen.maker, current_task());
 	listen.maker_pid = current_pid();
