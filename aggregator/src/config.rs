@@ -287,6 +287,26 @@ mod tests {
     }
 
     #[test]
+    fn the_packaged_file_shows_every_setting_with_its_default() {
+        let packaged = include_str!("../../packaging/aggregator.toml");
+        let shown: String = packaged
+            .lines()
+            .filter_map(|line| line.strip_prefix('#'))
+            .filter(|line| !line.starts_with(' '))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let mut config = Config::default();
+        config.apply(overrides(&shown).unwrap()).unwrap();
+        // These have no default; the file shows the usual place.
+        let usual = Config::default();
+        config.cgroupfs_root = None;
+        config.docker_socket = None;
+        config.cri_socket = None;
+        assert_eq!(format!("{config:?}"), format!("{usual:?}"));
+        assert_eq!(shown.lines().count(), 12, "a setting is missing in {shown}");
+    }
+
+    #[test]
     fn a_named_file_must_exist() {
         let error = Config::load(Some(Path::new("/nonexistent/aggregator.toml")))
             .unwrap_err()
