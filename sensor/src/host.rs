@@ -1,8 +1,9 @@
 //! What the sensor must know of the node before it loads anything: the cgroup v2 tree, the node's name and the network
 //! namespace of process 1.
 //!
-//! Where cgroup v2 is not mounted, the sensor mounts it for itself alone, detached from every directory: only this
-//! process sees it, and it goes away with it.
+//! Where neither the sensor nor process 1 has cgroup v2 mounted, the sensor mounts it for itself alone, detached from
+//! every directory: only this process sees it, and it goes away with it. It is the last resort because all mounts of
+//! cgroup v2 share their options: mounting it again, without them, would take `nsdelegate` from the system's.
 #![expect(
     unsafe_code,
     reason = "fsopen, fsconfig and fsmount have no safe wrapper among our dependencies"
@@ -51,12 +52,15 @@ pub struct CgroupTree {
 /// # Errors
 /// See [`HostError`].
 pub fn cgroup_tree() -> Result<CgroupTree, HostError> {
-    let path = Path::new("/proc/self/mountinfo");
-    let mounts = std::fs::read(path).map_err(|source| HostError::Proc {
-        path: path.to_owned(),
-        source,
-    })?;
-    if let Some(path) = find_cgroup2(&mounts) {
+    let own = mounted_cgroup2("/proc/self/mountinfo")?;
+    // In a container our own tree may be a part of the node's, which process 1 has whole if it is the node's.
+    let whole = inode("/proc/self/ns/cgroup") == inode("/proc/1/ns/cgroup");
+    let found = own
+        .clone()
+        .filter(|_| whole)
+        .or_else(cgroup2_of_process_1)
+        .or(own);
+    if let Some(path) = found {
         return Ok(CgroupTree {
             path,
             _own_mount: None,
@@ -70,16 +74,39 @@ pub fn cgroup_tree() -> Result<CgroupTree, HostError> {
     })
 }
 
-/// Mount point of a whole cgroup v2 tree in the text of `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`).
+fn cgroup2_of_process_1() -> Option<PathBuf> {
+    let path = mounted_cgroup2("/proc/1/mountinfo").ok().flatten()?;
+    let path = Path::new("/proc/1/root").join(path.strip_prefix("/").ok()?);
+    // It may be hidden.
+    path.is_dir().then_some(path)
+}
+
+fn mounted_cgroup2(mountinfo: &str) -> Result<Option<PathBuf>, HostError> {
+    let path = PathBuf::from(mountinfo);
+    let mounts = std::fs::read(&path).map_err(|source| HostError::Proc { path, source })?;
+    Ok(find_cgroup2(&mounts))
+}
+
+/// Mount point of the largest cgroup v2 tree in the text of `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`).
 fn find_cgroup2(mountinfo: &[u8]) -> Option<PathBuf> {
-    mountinfo.split(|byte| *byte == b'\n').find_map(|line| {
+    let trees = mountinfo.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
-        let root = fields.nth(3)?;
+        let height = height(fields.nth(3)?)?;
         let mount_point = fields.next()?;
         let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        let whole = root == b"/" && kind == b"cgroup2";
-        whole.then(|| PathBuf::from(std::ffi::OsString::from_vec(unescape(mount_point))))
-    })
+        (kind == b"cgroup2").then_some((height, mount_point))
+    });
+    // Of several as large the first: `max_by_key` would take the last.
+    let largest = trees.reduce(|best, tree| if tree.0 > best.0 { tree } else { best });
+    largest.map(|(_, path)| PathBuf::from(std::ffi::OsString::from_vec(unescape(path))))
+}
+
+/// How far a mount's root is above that of the reader's cgroup namespace (`/..` is one above); none when below.
+fn height(root: &[u8]) -> Option<usize> {
+    let mut parts = root
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty());
+    parts.try_fold(0, |height, part| (part == b"..").then_some(height + 1))
 }
 
 /// Undoes the kernel's `\ooo` for space, tab, newline and backslash.
@@ -218,6 +245,14 @@ mod tests {
         assert_eq!(find_cgroup2(b""), None);
     }
 
+    #[test]
+    fn in_a_container_the_tree_above_is_the_larger_one() {
+        let mounts = b"33 25 0:28 / /sys/fs/cgroup rw - cgroup2 none rw\n\
+            34 25 0:28 /../.. /host/cgroup rw - cgroup2 none rw\n\
+            35 25 0:28 /../sibling /other rw - cgroup2 none rw\n";
+        assert_eq!(find_cgroup2(mounts), Some(PathBuf::from("/host/cgroup")));
+    }
+
     proptest! {
         #[test]
         fn any_bytes(text in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -237,19 +272,25 @@ mod tests {
         assert_ne!(node.run_id, super::node().unwrap().run_id);
     }
 
-    /// Needs root. The mount is a real one: it lists the cgroups of the kernel, and no directory leads to it.
+    /// Needs root. The mount is a real one: it lists cgroups, and no directory leads to it. In a cgroup namespace of
+    /// its own, because in the first one it would change the options of the system's mount.
     #[test]
     fn mounts_for_itself_alone() {
         if !nix::unistd::geteuid().is_root() {
             assert!(std::env::var_os("CI").is_none(), "needs root");
             return;
         }
-        let before = std::fs::read("/proc/self/mountinfo").unwrap();
-        let mount = mount_cgroup2().unwrap();
-        let path = format!("/proc/self/fd/{}/cgroup.controllers", mount.as_raw_fd());
-        assert!(Path::new(&path).exists());
-        assert_eq!(std::fs::read("/proc/self/mountinfo").unwrap(), before);
-        drop(mount);
-        assert!(!Path::new(&path).exists());
+        let thread = std::thread::spawn(|| {
+            nix::sched::unshare(CloneFlags::CLONE_NEWCGROUP).unwrap();
+            let mounts = || mounted_cgroup2("/proc/self/mountinfo").unwrap();
+            let before = mounts();
+            let mount = mount_cgroup2().unwrap();
+            let path = format!("/proc/self/fd/{}/cgroup.procs", mount.as_raw_fd());
+            assert!(Path::new(&path).exists());
+            assert_eq!(mounts(), before);
+            drop(mount);
+            assert!(!Path::new(&path).exists());
+        });
+        thread.join().unwrap();
     }
 }

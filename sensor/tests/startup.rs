@@ -290,19 +290,48 @@ fn systemd_can_pass_the_socket() {
     );
 }
 
-/// Runs a shell script in a mount namespace of its own, in which the sensor is `$0`.
-fn in_own_mounts(script: &str) -> Command {
+/// Runs a shell script in namespaces of its own, in which it is process 1 and the sensor is `$0`. The cgroup namespace
+/// keeps a mount of cgroup v2 from changing the options of the system's.
+fn in_own_namespaces(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args([
         "--mount",
         "--propagation",
         "private",
-        "sh",
-        "-c",
-        script,
-        SENSOR,
+        "--cgroup",
+        "--pid",
+        "--fork",
     ]);
+    command.args(["--kill-child", "--mount-proc", "sh", "-c", script, SENSOR]);
     command
+}
+
+const UNMOUNT_CGROUP2: &str =
+    "for dir in $(awk '$3 == \"cgroup2\" { print $2 }' /proc/mounts); do umount -l $dir; done; ";
+
+fn cgroup2_mounts() -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    mounts
+        .lines()
+        .filter(|line| line.contains(" - cgroup2 "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The place of the cgroup tree that `--check` shows after this script, and what the system's mounts then are.
+fn cgroup_tree_after(script: &str) -> String {
+    let before = cgroup2_mounts();
+    let output = in_own_namespaces(&format!("{script} \"$0\" --check"))
+        .output()
+        .unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{table}");
+    assert_eq!(cgroup2_mounts(), before);
+    let line = table
+        .lines()
+        .find_map(|line| line.strip_prefix("cgroup_v2 "))
+        .unwrap();
+    line.trim().to_owned()
 }
 
 #[test]
@@ -310,12 +339,21 @@ fn without_cgroup_v2_it_mounts_its_own() {
     if !is_root() {
         return;
     }
-    let script = "for dir in $(awk '$3 == \"cgroup2\" { print $2 }' /proc/mounts); do umount -l $dir; done; \
-                  exec \"$0\" --check";
-    let output = in_own_mounts(script).output().unwrap();
-    let table = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{table}");
-    assert!(table.contains("cgroup_v2      own mount\n"), "{table}");
+    assert_eq!(cgroup_tree_after(UNMOUNT_CGROUP2), "own mount");
+}
+
+#[test]
+fn the_cgroup_v2_of_process_1_will_do() {
+    if !is_root() {
+        return;
+    }
+    // Process 1 keeps what its child unmounts.
+    let script = format!(
+        "unshare --mount --propagation private sh -c '{}",
+        UNMOUNT_CGROUP2.replace('\'', "'\\''")
+    );
+    let tree = cgroup_tree_after(&format!("{script} exec \"$0\" --check' \"$0\"; exit $?;"));
+    assert!(tree.starts_with("/proc/1/root/sys/fs/cgroup"), "{tree}");
 }
 
 #[test]
@@ -325,7 +363,7 @@ fn without_btf_it_says_so() {
     }
     let script = "mount -t tmpfs none /sys/kernel/btf && exec \"$0\" --check";
     refuses(
-        &mut in_own_mounts(script),
+        &mut in_own_namespaces(script),
         69,
         &["BTF", "CONFIG_DEBUG_INFO_BTF"],
     );
