@@ -9,13 +9,13 @@ use tokio::net::TcpListener;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Somebody else listens there.
-    #[error("listen address {0} is taken by another program")]
+    #[error("listen address {0} is taken by another program: choose another with --listen")]
     Taken(SocketAddr),
     /// No right to use the port.
     #[error("no permission to listen on {0}; a port below 1024 needs CAP_NET_BIND_SERVICE")]
     NoPermission(SocketAddr),
     /// Not an address of this machine.
-    #[error("listen address {0} is not an address of this machine")]
+    #[error("listen address {0} is not an address of this machine: choose another with --listen")]
     NotLocal(SocketAddr),
     /// Anything else.
     #[error("cannot listen on {address}")]
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "listen address {} is taken by another program",
+                "listen address {} is taken by another program: choose another with --listen",
                 first.address()
             )
         );
