@@ -5,8 +5,8 @@
 # usage: tests/vm/initrd.sh KERNEL_DIR
 set -euo pipefail
 
-# The disk; links between namespaces; lost packets; dropped packets; random numbers at boot.
-readonly modules=(virtio_pci virtio_blk virtio_rng veth sch_netem nf_tables nft_numgen)
+# The disk; random numbers at boot; links between namespaces; lost and dropped packets; the TCP_INFO of `ss`.
+readonly modules=(virtio_pci virtio_blk virtio_rng veth sch_netem nf_tables tcp_diag)
 
 kernel=$(realpath "${1:?usage: initrd.sh KERNEL_DIR}")
 initrd=$kernel/initrd.gz

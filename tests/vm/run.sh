@@ -2,7 +2,7 @@
 # Runs nodescope on other kernels than this machine's, each in an emulated machine with a real systemd: as root, with no
 # KVM, a few minutes a kernel. Ends with a table of what passed.
 #
-# usage: tests/vm/run.sh [--jobs NAME,...] [SERIES...]      default 5.10 6.1 6.12; ALL adds 6.17 6.18 7.3
+# usage: tests/vm/run.sh [--no-build] [--jobs NAME,...] [SERIES...]      default 5.10 6.1 6.12; ALL adds 6.17 6.18 7.3
 #
 # Needs root (for the image) and a Debian 12 host: the image is Debian 12, and programs built here need its C library.
 # Everything is kept in target/vm; consoles in target/vm/log.
@@ -17,16 +17,18 @@ vm_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")/vm
 programs=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug
 results=$vm_dir/results
 wanted=$unified_jobs,$v1_jobs
+build=yes
 series=()
 
 usage() {
-    echo "run.sh: $1; usage: tests/vm/run.sh [--jobs NAME,...] [SERIES...|ALL]" >&2
+    echo "run.sh: $1; usage: tests/vm/run.sh [--no-build] [--jobs NAME,...] [SERIES...|ALL]" >&2
     exit 64
 }
 
 parse_arguments() {
     while [ $# -gt 0 ]; do
         case $1 in
+            --no-build) build=no ;;
             --jobs) wanted=${2:?--jobs wants names} && shift ;;
             ALL) series+=("${usual[@]}" "${more[@]}") ;;
             [0-9]*.[0-9]*) series+=("$1") ;;
@@ -49,8 +51,12 @@ selection() {
     done
 }
 
-prepare_job() {
+build_programs() {
+    [ "$build" = yes ] || return 0
     cargo build --quiet --package nodescope-sensor --package nodescope-aggregator --package nodescope-tests
+}
+
+prepare_job() {
     rm -rf "$vm_dir/job"
     mkdir -p "$vm_dir/job/bin" "$vm_dir/log"
     local program
@@ -106,6 +112,7 @@ main() {
     [ "$(id -u)" -eq 0 ] || { echo "run.sh: needs root" >&2 && exit 77; }
     scripts/deps.sh build vm
     tests/vm/image.sh "$vm_dir" >/dev/null
+    build_programs
     prepare_job
     : >"$results"
     local name status=0

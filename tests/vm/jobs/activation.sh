@@ -19,6 +19,14 @@ UNIT
 }
 
 write_units
+# Who holds a socket is found by the iterator over files, which older kernels lack; there the listener stays systemd's.
+expect_listener() {
+    local count=1
+    has_hook listen_holders || count=0
+    expect "$count" container_net_tcp_listen_info "container_id=$(unit_id activated)" listen_addr=127.0.0.1:7101
+    expect "$count" container_net_tcp_listen_info listen_addr=127.0.0.1:7101
+}
+
 start_agent
 systemctl start vm-activated.socket
 settles 0 container_net_tcp_listen_info "container_id=$(unit_id activated)"
@@ -28,12 +36,12 @@ line=$(load_run caller connect --to 127.0.0.1:7101 --count 3 --upload 100 --down
 is "connects" "$(field established <<<"$line")" 3
 check "the service runs" systemctl --quiet is-active vm-activated.service
 expect_tcp caller 127.0.0.1:7101 3 0 0 "$(field sent_bytes <<<"$line")" 600
-expect 1 container_net_tcp_listen_info "container_id=$(unit_id activated)" listen_addr=127.0.0.1:7101
-settles 1 container_net_tcp_listen_info listen_addr=127.0.0.1:7101
+expect_listener
+settle
 
 # A sensor that starts later finds the same.
 systemctl stop nodescope-aggregator nodescope-sensor
 start_agent
-expect 1 container_net_tcp_listen_info "container_id=$(unit_id activated)" listen_addr=127.0.0.1:7101
-settles 1 container_net_tcp_listen_info listen_addr=127.0.0.1:7101
+expect_listener
+settle
 finish

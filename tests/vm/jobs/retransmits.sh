@@ -12,14 +12,12 @@ readonly download=5000
 readonly sent=$((connections * (upload + 16)))
 readonly received=$((connections * download))
 
-# Sum of the totals in "retrans:NOW/TOTAL" over the client's connections.
-kernel_retransmits() {
-    ip netns exec loss ss --tcp --info --numeric --no-header state established '( dport = 7201 )' |
-        grep -o 'retrans:[0-9]*/[0-9]*' | awk -F/ '{ sum += $2 } END { print sum + 0 }'
-}
-unacknowledged() { ip netns exec loss ss --tcp --info --numeric --no-header '( dport = 7201 )' | grep -c 'unacked:'; }
-all_acknowledged() { [ "$(unacknowledged)" -eq 0 ] && [ "$(reports)" -ge 2 ]; }
-reports() { journalctl --quiet --unit=vm-lossy --output=cat | grep -c '"established"'; }
+# What the kernel says of the client's connections, one a line.
+sockets() { ip netns exec loss ss --tcp --info --numeric --no-header --oneline state established '( dport = 7201 )'; }
+# Sum of the totals in "retrans:NOW/TOTAL"; a connection without retransmits has no such word.
+kernel_retransmits() { sockets | grep -o 'retrans:[0-9]*/[0-9]*' | awk -F/ '{ sum += $2 } END { print sum + 0 }'; }
+exchanged() { [ "$(journalctl --quiet --unit=vm-lossy --output=cat | grep -c '"established"')" -eq 2 ]; }
+all_acknowledged() { ! sockets | grep -q 'unacked:'; }
 
 start_agent
 netns loss 2
@@ -34,7 +32,9 @@ settle
 # Lost on the way out: the client's own segments, as the retransmits are its own.
 tc -n loss qdisc add dev uplink root netem loss 5%
 echo "exchange $upload $download" >&9
+check "the exchange is over" eventually exchanged
 check "everything is acknowledged" eventually all_acknowledged
+is "connections with an account of their own" "$(sockets | grep -c bytes_sent)" "$connections"
 tc -n loss qdisc del dev uplink root
 total=$(kernel_retransmits)
 check "$total retransmits according to the kernel" [ "$total" -ge 20 ]
