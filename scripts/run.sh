@@ -127,6 +127,13 @@ http_status() {
     echo "${line%% *}"
 } 2>/dev/null
 
+# Somebody else would answer for us, and all would look well.
+need_free_address() {
+    if [ -n "$(http_status /healthz)" ]; then
+        die 73 "$listen is in use by something that speaks HTTP (another nodescope?)"
+    fi
+}
+
 wait_ready() {
     local end=$((SECONDS + ready_seconds))
     while [ "$(http_status /readyz)" != 200 ]; do
@@ -154,6 +161,8 @@ supervise() {
             code=0
             wait "${pid[$name]}" 2>/dev/null || code=$?
             unset "pid[$name]"
+            # Wrong usage and missing rights do not get better.
+            case $code in 64 | 77) die "$code" "the $name ended with code $code" ;; esac
             [ $((SECONDS - started[$name])) -lt "$healthy_seconds" ] || pause[$name]=1
             say "the $name ended with code $code, starting it again in ${pause[$name]} s"
             again_at[$name]=$((SECONDS + pause[$name]))
@@ -173,6 +182,7 @@ main() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     trap 'exit 129' HUP
+    need_free_address
     make_directories
     start sensor
     start aggregator

@@ -68,11 +68,11 @@ impl Agent {
         // The aggregator's user must reach its socket and its copy of the program.
         let open = fs::Permissions::from_mode(0o755);
         fs::set_permissions(directory.path(), open).expect("our own directory");
-        for name in ["nodescope-sensor", "nodescope-aggregator"] {
-            let copy = directory.path().join(name);
-            fs::copy(programs().join(name), &copy)
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
+        // By a process of its own: a copy that we had open for writing could not be run while another test forks.
+        let names = ["nodescope-sensor", "nodescope-aggregator"];
+        run(Command::new("cp")
+            .args(names.map(|name| programs().join(name)))
+            .arg(directory.path()));
         let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let listen = probe.local_addr().expect("its address");
         drop(probe);
@@ -193,6 +193,33 @@ impl Agent {
             (!all_run || is_ready().is_some()).then_some(all_run)
         });
         assert!(ready == Some(true), "not ready\n{}", self.logs());
+    }
+
+    /// How many whole snapshots the aggregator has had.
+    #[track_caller]
+    pub fn snapshots(&self) -> u64 {
+        let received = self.scrape().sum(
+            "nodescope_records_received_total",
+            &[("kind", "snapshot_end")],
+        );
+        received.unwrap_or(0.0) as u64
+    }
+
+    /// SIGKILL to the sensor, a new one after `pause`, and its snapshot.
+    #[track_caller]
+    pub fn replace_sensor(&mut self, pause: Duration) {
+        let before = self.snapshots();
+        self.kill_sensor();
+        std::thread::sleep(pause);
+        self.start_sensor();
+        let arrived = poll(crate::DEADLINE, || {
+            (self.snapshots() > before).then_some(())
+        });
+        assert!(
+            arrived.is_some(),
+            "no snapshot of the new sensor\n{}",
+            self.logs()
+        );
     }
 
     /// One scrape.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
 
+use crate::process::Watchdog;
 use crate::{Place, run_output};
 
 /// Path of the static load generator.

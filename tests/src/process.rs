@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,6 +12,8 @@ use nix::unistd::Pid;
 use crate::wait::poll;
 
 const TERM_PATIENCE: Duration = Duration::from_secs(15);
+/// No command of a test takes this long; the first one may have to build the programs under test.
+const LIMIT: Duration = Duration::from_secs(300);
 const LOG_TAIL_BYTES: usize = 4000;
 
 /// A daemon or a helper with its output in a file. Dropping it sends SIGTERM, then SIGKILL, and waits.
@@ -91,12 +94,47 @@ impl Drop for Process {
     }
 }
 
+/// Kills a process that takes too long, unless it is dropped before.
+#[derive(Debug)]
+pub(crate) struct Watchdog(Option<Sender<()>>);
+
+impl Watchdog {
+    /// Watches `pid` from now on.
+    pub(crate) fn new(pid: u32) -> Self {
+        let (sender, receiver) = channel();
+        std::thread::spawn(move || {
+            if receiver.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("process {pid} takes longer than {LIMIT:?}: killed");
+                let _ = kill(
+                    Pid::from_raw(i32::try_from(pid).expect("a pid fits")),
+                    Signal::SIGKILL,
+                );
+            }
+        });
+        Self(Some(sender))
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        // The thread sees that nobody can send any more.
+        self.0 = None;
+    }
+}
+
 /// Runs a command to its end.
 #[track_caller]
 pub fn try_run(command: &mut Command) -> Output {
     command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let _watchdog = Watchdog::new(child.id());
+    child
+        .wait_with_output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 

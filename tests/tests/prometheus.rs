@@ -18,18 +18,15 @@ fn promtool_finds_nothing_wrong() {
         let page = http_get(agent.address(), "/metrics", &[accept])
             .expect("the page")
             .body;
+        assert_eq!(
+            page.ends_with(b"# EOF\n"),
+            accept == OPENMETRICS,
+            "only OpenMetrics has an end"
+        );
         let mut promtool = Command::new("promtool");
-        promtool.args(["check", "metrics", "--lint=none"]);
-        // Names kept from the reference end in _total where a linter wants none; the format itself must be right.
-        if accept == OPENMETRICS {
-            assert!(page.ends_with(b"# EOF\n"), "OpenMetrics ends with # EOF");
-            continue;
-        }
-        let mut child = promtool
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("promtool");
+        promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+        promtool.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = promtool.spawn().expect("promtool");
         child
             .stdin
             .take()
@@ -37,8 +34,13 @@ fn promtool_finds_nothing_wrong() {
             .write_all(&page)
             .expect("promtool reads");
         let output = child.wait_with_output().expect("promtool ends");
-        let complaints = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{accept}: {complaints}");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        // It reads only the classic format, where a counter's family has the `_total` that OpenMetrics leaves out. The
+        // parser for OpenMetrics is the one of the next test.
+        let is_expected =
+            |line: &str| accept == OPENMETRICS && line.ends_with("_total no help text");
+        let complaints: Vec<&str> = text.lines().filter(|line| !is_expected(line)).collect();
+        assert!(complaints.is_empty(), "{accept}: {complaints:#?}");
     }
 }
 
