@@ -185,6 +185,7 @@ impl Talk {
 
     #[track_caller]
     fn line(&mut self) -> String {
+        let _watchdog = Watchdog::new(self.child.id());
         let mut line = String::new();
         self.output
             .read_line(&mut line)
