@@ -104,6 +104,7 @@ struct SensorStatus {
   recordsSent @2 :UInt64;
   requestsGranted @3 :UInt64;
   requestsRefused @4 :UInt64;
+  requestsWaiting @5 :UInt32;
 }
 
 struct Record {

@@ -229,6 +229,8 @@ pub struct SensorStatus {
     pub requests_granted: u64,
     /// Requests refused.
     pub requests_refused: u64,
+    /// Requests that wait for the broker's answer now: a gauge.
+    pub requests_waiting: u32,
 }
 
 /// One fact from the sensor.

@@ -161,6 +161,7 @@ fn read_status(status: wire::sensor_status::Reader<'_>) -> SensorStatus {
         records_sent: status.get_records_sent(),
         requests_granted: status.get_requests_granted(),
         requests_refused: status.get_requests_refused(),
+        requests_waiting: status.get_requests_waiting(),
     }
 }
 

@@ -159,12 +159,14 @@ fn write_status(mut out: wire::sensor_status::Builder<'_>, status: &SensorStatus
         records_sent,
         requests_granted,
         requests_refused,
+        requests_waiting,
     } = *status;
     out.set_resident_bytes(resident_bytes);
     out.set_cpu_ns(cpu_ns);
     out.set_records_sent(records_sent);
     out.set_requests_granted(requests_granted);
     out.set_requests_refused(requests_refused);
+    out.set_requests_waiting(requests_waiting);
 }
 
 /// An address as two words, the first eight bytes in the first.

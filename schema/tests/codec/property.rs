@@ -168,7 +168,7 @@ fn record() -> impl Strategy<Value = Record<'static>> {
                 capacity,
             })
         }),
-        any::<[u64; 5]>().prop_map(|n| {
+        any::<([u64; 5], u32)>().prop_map(|(n, requests_waiting)| {
             let [
                 resident_bytes,
                 cpu_ns,
@@ -182,6 +182,7 @@ fn record() -> impl Strategy<Value = Record<'static>> {
                 records_sent,
                 requests_granted,
                 requests_refused,
+                requests_waiting,
             })
         }),
     ]

@@ -155,6 +155,7 @@ pub(crate) const RECORDS: [(&str, Record<'static>); 11] = [
             records_sent: 52,
             requests_granted: 53,
             requests_refused: 54,
+            requests_waiting: 55,
         }),
     ),
 ];

@@ -203,6 +203,7 @@ impl<S: Source> Stream<S> {
             records_sent: self.outlet.records_sent,
             requests_granted: self.requests.granted,
             requests_refused: self.requests.refused,
+            requests_waiting: self.requests.waiting,
         };
         self.outlet.push(&Record::Status(status));
         for loss in self.outlet.losses.records() {

@@ -37,6 +37,8 @@ pub struct Requests {
     pub granted: u64,
     /// Requests refused.
     pub refused: u64,
+    /// Requests the broker has yet to answer.
+    pub waiting: u32,
 }
 
 impl Requests {
@@ -47,6 +49,7 @@ impl Requests {
             held: None,
             granted: 0,
             refused: 0,
+            waiting: 0,
         }
     }
 
@@ -99,7 +102,10 @@ impl Requests {
             .broker
             .submit(client.number, request.id, &open, Instant::now())
         {
-            Ok(()) => Turn::Continue,
+            Ok(()) => {
+                self.waiting += 1;
+                Turn::Continue
+            }
             Err(refusal) => {
                 losses.add(
                     Lost::RequestsRateLimited,
@@ -117,6 +123,7 @@ impl Requests {
             id,
             result,
         } = self.broker.answer()?;
+        self.waiting = self.waiting.saturating_sub(1);
         let client = client.filter(|client| client.number == connection);
         // A file for one who is gone is just closed.
         let turn = client.map(|client| self.reply(id, result.map(Some), client));

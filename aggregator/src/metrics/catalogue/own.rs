@@ -177,7 +177,8 @@ family!(
     Own,
     "nodescope_queue_length",
     ["queue"],
-    "What waits: flows for their container's name, name lookups under way, requests the sensor has not answered"
+    "What waits: flows for their container's name, name lookups under way, requests the sensor has not answered (requests) \
+     and those of them that reached its broker (sensor_requests)"
 );
 
 /// The families of this file.

@@ -105,6 +105,7 @@ impl Metrics {
         self.sensor_memory.set(status.resident_bytes);
         set_seconds(&self.sensor_cpu, status.cpu_ns as f64 / 1e9);
         set_total(&self.sensor_records_sent, status.records_sent);
+        self.set_queue_length("sensor_requests", status.requests_waiting as usize);
         for (result, total) in [
             ("granted", status.requests_granted),
             ("refused", status.requests_refused),
