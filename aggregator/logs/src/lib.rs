@@ -4,8 +4,13 @@
 //! Everything is bounded, and what is over a bound is counted.
 #![forbid(unsafe_code)]
 
+pub mod decode;
 pub mod level;
+pub mod multiline;
 pub mod pattern;
 pub mod sample;
+mod source;
+pub mod structured;
 
 pub use level::Level;
+pub use source::{Source, SourceCounts, SourceLimits};

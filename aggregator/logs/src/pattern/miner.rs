@@ -154,6 +154,7 @@ impl Miner {
         self.key.push(level as u8);
         tokenize(message, &mut self.tokens);
         render(message, &self.tokens, &mut self.key);
+        self.make_key_text();
         if let Some(&id) = self.ids.get(self.key.as_slice()) {
             return id;
         }
@@ -166,6 +167,16 @@ impl Miner {
                 None => self.create(level, key, message),
             },
             None => self.create(level, self.key.clone(), message),
+        }
+    }
+
+    /// Messages that are not UTF-8 may differ in what reads the same; the text names the pattern, so it must be the key.
+    fn make_key_text(&mut self) {
+        let pattern = &self.key[1..];
+        if std::str::from_utf8(pattern).is_err() {
+            let text = String::from_utf8_lossy(pattern).into_owned();
+            self.key.truncate(1);
+            self.key.extend_from_slice(text.as_bytes());
         }
     }
 

@@ -1,0 +1,202 @@
+//! One source of log lines from its bytes to its counters: decode, assemble, find level and message, mine.
+//!
+//! A source is a container's streams, a file, or a unit's part of the journal. Its reader gives it bytes or entries and
+//! the time, calls [`Source::flush_idle`] about every second, and reads [`Source::patterns`] when metrics are made.
+
+use crate::decode::{
+    CutCounts, DecodeCounts, Decoder, Format, JournalEntry, JournalJoiner, Stream,
+};
+use crate::level::{self, Level};
+use crate::multiline::{Assembler, AssemblyLimits};
+use crate::pattern::{Miner, MinerLimits, Pattern};
+use crate::structured;
+
+/// The limits of one source.
+#[derive(Clone, Debug)]
+pub struct SourceLimits {
+    /// Bytes of a line; the rest is cut off.
+    pub max_line_bytes: usize,
+    /// When a message is complete and how large it may be.
+    pub assembly: AssemblyLimits,
+    /// How many patterns there may be.
+    pub patterns: MinerLimits,
+}
+
+impl Default for SourceLimits {
+    fn default() -> Self {
+        Self {
+            max_line_bytes: 64 << 10,
+            assembly: AssemblyLimits::default(),
+            patterns: MinerLimits::default(),
+        }
+    }
+}
+
+/// What could not be taken as it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceCounts {
+    /// Lines and entries that could not be decoded, and lines that were cut.
+    pub decode: DecodeCounts,
+    /// Messages that were cut.
+    pub messages: CutCounts,
+}
+
+/// One source of log lines.
+pub struct Source {
+    decoder: Decoder,
+    journal: JournalJoiner,
+    assemblers: [Assembler; 2],
+    miner: Miner,
+    limits: SourceLimits,
+    fed_bytes: u64,
+    last_feed_ms: u64,
+    buffer: Vec<u8>,
+}
+
+impl Source {
+    /// A source whose bytes have a format. For the journal the format does not matter.
+    pub fn new(format: Format, limits: SourceLimits) -> Self {
+        Self {
+            decoder: Decoder::new(format, limits.max_line_bytes),
+            journal: JournalJoiner::default(),
+            assemblers: [limits.assembly; 2].map(Assembler::new),
+            miner: Miner::new(limits.patterns.clone()),
+            fed_bytes: 0,
+            last_feed_ms: 0,
+            buffer: Vec::new(),
+            limits,
+        }
+    }
+
+    /// Takes the next bytes of the file, read at `now_ms`, any clock that does not go back.
+    pub fn feed(&mut self, bytes: &[u8], now_ms: u64) {
+        self.fed_bytes += bytes.len() as u64;
+        self.last_feed_ms = now_ms;
+        let Self {
+            decoder,
+            assemblers,
+            miner,
+            buffer,
+            ..
+        } = self;
+        decoder.feed(bytes, |stream, line| {
+            let count = |message: &[u8]| count(miner, buffer, Level::Unknown, message);
+            assemblers[stream as usize].push(line, now_ms, count);
+        });
+    }
+
+    /// Takes the next entry of the journal. An entry is a whole message, its parts are joined.
+    pub fn feed_journal(&mut self, entry: &JournalEntry<'_>) {
+        let Self {
+            journal,
+            miner,
+            limits,
+            buffer,
+            ..
+        } = self;
+        let hint = entry.level.unwrap_or_default();
+        journal.push(entry, limits.assembly.max_message_bytes, |message| {
+            count(miner, buffer, hint, message);
+        });
+    }
+
+    /// Counts what is complete because nothing came for long. To be called about every second.
+    pub fn flush_idle(&mut self, now_ms: u64) {
+        if now_ms.saturating_sub(self.last_feed_ms) >= self.limits.assembly.idle_ms {
+            self.flush_lines(false, now_ms);
+        }
+        self.flush_assemblers(|assembler, sink| assembler.flush_idle(now_ms, sink));
+    }
+
+    /// Counts all that was taken. With `end_of_file`, also a last line without a newline; without, its bytes stay
+    /// behind [`Self::position_bytes`].
+    pub fn flush(&mut self, end_of_file: bool) {
+        self.flush_lines(end_of_file, self.last_feed_ms);
+        self.flush_assemblers(|assembler, sink| assembler.flush(sink));
+    }
+
+    /// Bytes of the file up to which every line was taken. After [`Self::flush`] all of them are counted: who begins
+    /// there again neither skips a line nor repeats one.
+    pub fn position_bytes(&self) -> u64 {
+        self.fed_bytes - self.decoder.pending_bytes()
+    }
+
+    /// The patterns found and their counters, the overflow pattern of each level first.
+    pub fn patterns(&self) -> &[Pattern] {
+        self.miner.patterns()
+    }
+
+    /// Stops or allows new patterns: those found while they are stopped count in the overflow pattern.
+    pub fn set_closed(&mut self, closed: bool) {
+        self.miner.set_closed(closed);
+    }
+
+    /// What could not be taken as it was.
+    pub fn counts(&self) -> SourceCounts {
+        let [out, err] = &self.assemblers;
+        let parts = [out.counts(), err.counts(), self.journal.counts()];
+        SourceCounts {
+            decode: self.decoder.counts(),
+            messages: CutCounts {
+                cut: parts.iter().map(|counts| counts.cut).sum(),
+                cut_bytes: parts.iter().map(|counts| counts.cut_bytes).sum(),
+            },
+        }
+    }
+
+    /// Heap memory held by the patterns, about. What is not complete takes at most a few times the limit of a line and
+    /// of a message more.
+    pub fn bytes(&self) -> usize {
+        self.miner.bytes()
+    }
+
+    fn flush_lines(&mut self, end_of_file: bool, now_ms: u64) {
+        let Self {
+            decoder,
+            journal,
+            assemblers,
+            miner,
+            buffer,
+            ..
+        } = self;
+        decoder.flush(end_of_file, |stream: Stream, line| {
+            let count = |message: &[u8]| count(miner, buffer, Level::Unknown, message);
+            assemblers[stream as usize].push(line, now_ms, count);
+        });
+        journal.finish(|message| count(miner, buffer, Level::Unknown, message));
+    }
+
+    fn flush_assemblers(&mut self, flush: impl Fn(&mut Assembler, &mut dyn FnMut(&[u8]))) {
+        let Self {
+            assemblers,
+            miner,
+            buffer,
+            ..
+        } = self;
+        for assembler in assemblers {
+            flush(assembler, &mut |message| {
+                count(miner, buffer, Level::Unknown, message);
+            });
+        }
+    }
+}
+
+/// Counts a message. Its level is the one its record or text names, else the one of a syslog priority before it, else
+/// `hint`.
+fn count(miner: &mut Miner, buffer: &mut Vec<u8>, hint: Level, message: &[u8]) {
+    let message = message.trim_ascii();
+    if message.is_empty() {
+        return;
+    }
+    miner.observe_line(hint, message, |line| {
+        let (priority, text) = level::split_priority(line);
+        let hint = priority.unwrap_or(hint);
+        match structured::parse(text, buffer) {
+            Some(record) => {
+                let named = record.level.or_else(|| level::detect(record.message));
+                (named.unwrap_or(hint), record.message)
+            }
+            None => (level::detect(text).unwrap_or(hint), text),
+        }
+    });
+}
