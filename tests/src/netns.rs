@@ -52,6 +52,27 @@ impl Netns {
         }
     }
 
+    /// Links it directly with another one; returns the address of each.
+    pub fn link_with(&self, other: &Self) -> [String; 2] {
+        let addresses = [1, 2].map(|host| format!("10.215.{}.{host}", self.index));
+        let ends = [
+            (self, &addresses[0], "left"),
+            (other, &addresses[1], "right"),
+        ];
+        ip(&format!(
+            "link add left netns {} type veth peer name right netns {}",
+            self.name, other.name
+        ));
+        for (netns, address, interface) in ends {
+            ip(&format!(
+                "-n {} address add {address}/24 dev {interface}",
+                netns.name
+            ));
+            ip(&format!("-n {} link set {interface} up", netns.name));
+        }
+        addresses
+    }
+
     /// For `ip netns exec`.
     pub fn name(&self) -> &str {
         &self.name

@@ -2,17 +2,24 @@
 
 use nodescope_tests::*;
 
-/// Drops every fifth segment with payload that the namespace sends to port 8080, after the handshake.
-const LOSS: &str = "table inet loss { chain output { type filter hook output priority 0; \
+/// Drops every fifth segment with payload that arrives at port 8080. Where it is sent from, a dropped segment would be
+/// an error of the call and not a loss.
+const LOSS: &str = "table inet loss { chain input { type filter hook input priority 0; \
     tcp dport 8080 tcp flags & (syn|fin|rst) == 0 meta length > 200 numgen inc mod 5 == 0 drop; }; }";
 
 #[test]
 fn as_many_as_the_kernel_says() {
     require_root!();
-    let (agent, unit, netns) = (Agent::start(), Unit::service("loss"), Netns::linked());
-    let server = Server::start(Agent::here(), &format!("{}:8080", netns.outer()));
+    let (agent, unit) = (Agent::start(), Unit::service("loss"));
+    let (netns, far) = (Netns::linked(), Netns::linked());
+    let [_, address] = netns.link_with(&far);
+    let there = Place {
+        netns: Some(&far),
+        ..Place::default()
+    };
+    let server = Server::start(there, &format!("{address}:8080"));
     let to = server.address();
-    netns.nft(LOSS);
+    far.nft(LOSS);
     let before = netns.snmp("Tcp", "RetransSegs");
     let words = format!("connect --to {to} --count 4 --parallel 2 --upload 3000000 --download 10");
     let report = run_load(Place::in_unit(&unit).and_netns(&netns), &words);
