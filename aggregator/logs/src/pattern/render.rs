@@ -6,6 +6,9 @@ use super::token::{Kind, Token};
 /// What stands for a variable part.
 pub const WILDCARD: &str = "<*>";
 
+/// Units looked back at for lists: two items of up to three units.
+const UNITS: usize = 6;
+
 /// What renders as text and what as [`WILDCARD`], by how many words there are to know the message by.
 #[derive(Clone, Copy)]
 struct Certainty {
@@ -32,8 +35,8 @@ pub(crate) fn render(text: &[u8], tokens: &[Token], pattern: &mut Vec<u8>) {
         .count();
     let certainty = Certainty { words };
     let from = pattern.len();
-    // Where the last four units begin, the newest last.
-    let mut units = [from; 4];
+    // Where the last units begin, the newest last.
+    let mut units = [from; UNITS];
     let mut after_wildcard = false;
     for token in tokens {
         let variable = certainty.is_variable(token.kind);
@@ -41,7 +44,7 @@ pub(crate) fn render(text: &[u8], tokens: &[Token], pattern: &mut Vec<u8>) {
             continue;
         }
         units.rotate_left(1);
-        units[3] = pattern.len();
+        units[UNITS - 1] = pattern.len();
         if variable {
             pattern.extend_from_slice(WILDCARD.as_bytes());
         } else {
@@ -49,26 +52,27 @@ pub(crate) fn render(text: &[u8], tokens: &[Token], pattern: &mut Vec<u8>) {
         }
         pattern.push(b' ');
         after_wildcard = variable;
-        if is_list_item(pattern, units) {
-            pattern.truncate(units[2]);
-            units = [units[0], units[0], units[0], units[1]];
-        }
+        drop_list_item(pattern, &mut units);
     }
     if pattern.len() > from {
         pattern.pop();
     }
 }
 
-/// Whether the last two units, one of them a variable, repeat the two before: an item of a list of any length.
-fn is_list_item(pattern: &[u8], units: [usize; 4]) -> bool {
-    let [first, _, third, last] = units;
-    let item = &pattern[third..];
-    first < third
-        && third < last
-        && third - first == item.len()
-        && pattern[first..third] == *item
-        && (pattern[third..last].starts_with(WILDCARD.as_bytes())
-            || pattern[last..].starts_with(WILDCARD.as_bytes()))
+/// Drops the last units if they repeat the same number before them and hold a variable: an item of a list, whose length
+/// does not matter.
+fn drop_list_item(pattern: &mut Vec<u8>, units: &mut [usize; UNITS]) {
+    for size in 2..=UNITS / 2 {
+        let (before, item) = (units[UNITS - 2 * size], units[UNITS - size]);
+        let repeats = before < item && pattern[before..item] == pattern[item..];
+        if repeats && memchr::memmem::find(&pattern[item..], b"<*> ").is_some() {
+            pattern.truncate(item);
+            units.rotate_right(size);
+            let oldest = units[size];
+            units[..size].fill(oldest);
+            return;
+        }
+    }
 }
 
 /// The word up to its first digit: the number in it is a variable even where its name is not. White space within it,

@@ -21,11 +21,16 @@ const MAX_ENTRIES: usize = 16 << 10;
 #[derive(Default)]
 pub(crate) struct Siblings {
     counts: HashMap<u64, u32>,
+    /// The largest of the counts: below the limit nothing needs to be searched.
+    largest: u32,
 }
 
 impl Siblings {
     /// The pattern with a wildcard in the first place that `limit` patterns have filled differently.
     pub(crate) fn common_pattern(&self, key: &[u8], limit: u32) -> Option<Vec<u8>> {
+        if self.largest < limit {
+            return None;
+        }
         let places = places(key);
         let place = places.iter().find(|&&(start, end)| {
             self.counts
@@ -40,7 +45,9 @@ impl Siblings {
         for (start, end) in places(key) {
             let kind = kind(key, start, end);
             if self.counts.len() < MAX_ENTRIES || self.counts.contains_key(&kind) {
-                *self.counts.entry(kind).or_default() += 1;
+                let count = self.counts.entry(kind).or_default();
+                *count += 1;
+                self.largest = self.largest.max(*count);
             }
         }
     }
