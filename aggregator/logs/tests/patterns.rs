@@ -52,6 +52,10 @@ fn values_become_wildcards() {
             "java.io.IOException in a.B.c(D.java:7)",
             "java.io.IOException in a.B.c <*>",
         ),
+        (
+            "booting nodes node-[10-13] and node-7 now",
+            "booting nodes <*> and <*> now",
+        ),
         ("padded.........0", "padded <*>"),
         ("\u{1b}[31mred\u{1b}[0m alert", "red alert"),
         (

@@ -1,8 +1,8 @@
 //! Cuts a message into tokens in one pass, left to right. See the module above for the rules and why they are general.
 
 use super::class::{
-    BACKSLASH, DIGIT, DOT, END, HEX_LOWER, HEX_UPPER, LETTER, SEPARATOR, SPACE, class, class_at,
-    skip_spaces,
+    BACKSLASH, DIGIT, DOT, END, HEX_LOWER, HEX_UPPER, JOINER, LETTER, SEPARATOR, SPACE, class,
+    class_at, skip_spaces,
 };
 use super::escape::{ESCAPE, escape_sequence_end};
 use super::extent::{
@@ -181,6 +181,7 @@ impl Lexer<'_> {
         };
         let kind = match kind {
             Kind::Word | Kind::Guess if bits & DOT != 0 && self.is_numbered(end) => Kind::Value,
+            Kind::Word if self.is_range_prefix(end) => Kind::Guess,
             Kind::Word => match self.in_context(start, end) {
                 Some(kind) => kind,
                 None => return,
@@ -299,6 +300,14 @@ impl Lexer<'_> {
             token.kind = Kind::Value;
             next = token.start as usize;
         }
+    }
+
+    /// Whether the word is the beginning of a set of names, `node-[10-13]`, as one of them would be a name.
+    fn is_range_prefix(&self, end: usize) -> bool {
+        let [joiner, b'[', first, ..] = self.text[end..] else {
+            return false;
+        };
+        class(joiner) & JOINER != 0 && first.is_ascii_digit()
     }
 
     /// Whether a colon and a number follow, as behind a host (its port) and a source file (its line).

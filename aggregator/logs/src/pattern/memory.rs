@@ -1,8 +1,8 @@
 //! Remembers which pattern an exact line had, so that its repeat costs one hash.
 //!
 //! A fixed number of slots, each for the newest of the lines that share it: never more memory, and never a scan. It
-//! starts small and grows while lines push each other out, since most sources repeat only a few. A line is known by a
-//! 64-bit SipHash; two lines that share it, one pair in about four billion lines, would be counted as the first.
+//! starts small and grows while lines push each other out, since most sources repeat only a few. A line is known by its
+//! 64-bit SipHash alone: two lines that share it, with a chance of 2^-64 for a pair, would be counted as the first.
 
 use std::hash::{DefaultHasher, Hasher};
 
