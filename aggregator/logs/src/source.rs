@@ -48,6 +48,8 @@ pub struct Source {
     assemblers: [Assembler; 2],
     miner: Miner,
     limits: SourceLimits,
+    /// The level that the journal gives the message that is open.
+    hint: Level,
     fed_bytes: u64,
     last_feed_ms: u64,
     buffer: Vec<u8>,
@@ -61,6 +63,7 @@ impl Source {
             journal: JournalJoiner::default(),
             assemblers: [limits.assembly; 2].map(Assembler::new),
             miner: Miner::new(limits.patterns.clone()),
+            hint: Level::Unknown,
             fed_bytes: 0,
             last_feed_ms: 0,
             buffer: Vec::new(),
@@ -76,27 +79,35 @@ impl Source {
             decoder,
             assemblers,
             miner,
+            hint,
             buffer,
             ..
         } = self;
         decoder.feed(bytes, |stream, line| {
-            let count = |message: &[u8]| count(miner, buffer, Level::Unknown, message);
+            let count = |message: &[u8]| count(miner, buffer, *hint, message);
             assemblers[stream as usize].push(line, now_ms, count);
         });
     }
 
-    /// Takes the next entry of the journal. An entry is a whole message, its parts are joined.
-    pub fn feed_journal(&mut self, entry: &JournalEntry<'_>) {
+    /// Takes the next entry of the journal, read at `now_ms`. What a service prints comes as an entry a line, so entries
+    /// are assembled as lines are; entries of another priority are not of the same message.
+    pub fn feed_journal(&mut self, entry: &JournalEntry<'_>, now_ms: u64) {
+        self.last_feed_ms = now_ms;
+        let hint = entry.level.unwrap_or_default();
+        if hint != self.hint {
+            self.flush(false);
+            self.hint = hint;
+        }
         let Self {
             journal,
+            assemblers: [assembler, _],
             miner,
             limits,
             buffer,
             ..
         } = self;
-        let hint = entry.level.unwrap_or_default();
-        journal.push(entry, limits.assembly.max_message_bytes, |message| {
-            count(miner, buffer, hint, message);
+        journal.push(entry, limits.max_line_bytes, |line| {
+            assembler.push(line, now_ms, |message| count(miner, buffer, hint, message));
         });
     }
 
@@ -156,26 +167,29 @@ impl Source {
             journal,
             assemblers,
             miner,
+            hint,
             buffer,
             ..
         } = self;
-        decoder.flush(end_of_file, |stream: Stream, line| {
-            let count = |message: &[u8]| count(miner, buffer, Level::Unknown, message);
+        let mut push = |stream: Stream, line: &[u8]| {
+            let count = |message: &[u8]| count(miner, buffer, *hint, message);
             assemblers[stream as usize].push(line, now_ms, count);
-        });
-        journal.finish(|message| count(miner, buffer, Level::Unknown, message));
+        };
+        decoder.flush(end_of_file, &mut push);
+        journal.finish(|line| push(Stream::Stdout, line));
     }
 
     fn flush_assemblers(&mut self, flush: impl Fn(&mut Assembler, &mut dyn FnMut(&[u8]))) {
         let Self {
             assemblers,
             miner,
+            hint,
             buffer,
             ..
         } = self;
         for assembler in assemblers {
             flush(assembler, &mut |message| {
-                count(miner, buffer, Level::Unknown, message);
+                count(miner, buffer, *hint, message);
             });
         }
     }

@@ -115,16 +115,44 @@ fn a_priority_counts_where_the_text_names_no_level() {
         (Some(Level::Warning), false, "fan slow"),
     ] {
         let message = message.as_bytes();
-        source.feed_journal(&JournalEntry {
+        let entry = JournalEntry {
             message,
             level,
             partial,
             ..JournalEntry::default()
-        });
+        };
+        source.feed_journal(&entry, 0);
     }
+    source.flush(false);
     let expected = [
         (Level::Warning, "fan slow", 2),
         (Level::Debug, "fan slow", 1),
+    ];
+    assert_eq!(found(&source), expected);
+}
+
+#[test]
+fn what_a_service_prints_is_assembled_from_its_journal_entries() {
+    let mut source = Source::new(Format::Plain, SourceLimits::default());
+    let lines =
+        "up\nTraceback (most recent call last):\n  File \"a.py\", line 1\nValueError: bad\ndown";
+    for line in lines.lines() {
+        let entry = JournalEntry {
+            message: line.as_bytes(),
+            level: Some(Level::Info),
+            ..JournalEntry::default()
+        };
+        source.feed_journal(&entry, 0);
+    }
+    source.flush(false);
+    let expected = [
+        (Level::Info, "up", 1),
+        (
+            Level::Error,
+            "Traceback most recent call last ValueError bad",
+            1,
+        ),
+        (Level::Info, "down", 1),
     ];
     assert_eq!(found(&source), expected);
 }
