@@ -68,3 +68,26 @@ fn a_large_message_is_cut_between_characters_and_counted() {
     assert_eq!(assembler.counts().cut, 2);
     assert_eq!(assembler.counts().cut_bytes, 2);
 }
+
+#[test]
+fn a_cut_takes_only_what_is_left_of_a_character() {
+    let limits = AssemblyLimits {
+        max_message_bytes: 4,
+        ..AssemblyLimits::default()
+    };
+    let cases: [(&[u8], &[u8]); 3] = [
+        ("aßßß".as_bytes(), "aß".as_bytes()),
+        (b"a\x87\x87\x87\x87", b"a\x87\x87\x87"),
+        ("ab\u{fffd}c".as_bytes(), b"ab"),
+    ];
+    for (line, expected) in cases {
+        let mut assembler = Assembler::new(limits);
+        assembler.push(line, 0, |_| unreachable!("the first line begins a message"));
+        let mut messages = 0;
+        assembler.flush(|message| {
+            assert_eq!(message, expected);
+            messages += 1;
+        });
+        assert_eq!(messages, 1);
+    }
+}

@@ -189,12 +189,13 @@ impl Open {
     }
 }
 
-/// Removes what a cut left of a character at the end.
+/// Removes what a cut left of a character at the end. Bytes that never were one stay.
 fn cut_between_characters(text: &mut Vec<u8>) {
     let Some(start) = text.iter().rposition(|&byte| byte & 0xc0 != 0x80) else {
         return;
     };
-    if text.len() - start <= 4 && std::str::from_utf8(&text[start..]).is_err() {
+    let broken_off = |error: std::str::Utf8Error| error.error_len().is_none();
+    if std::str::from_utf8(&text[start..]).is_err_and(broken_off) {
         text.truncate(start);
     }
 }
