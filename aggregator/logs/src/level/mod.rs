@@ -49,6 +49,11 @@ impl Level {
 impl Level {
     /// The level that a word names in any of the usual spellings, of which only the first letters count.
     pub fn from_name(name: &[u8]) -> Option<Self> {
+        // Most words name none.
+        let first = name.first()?.to_ascii_lowercase();
+        if !matches!(first, b'a' | b'c'..=b'f' | b'i' | b'n' | b't' | b'w') || name.len() < 3 {
+            return None;
+        }
         let mut folded = [0; 5];
         let len = name.len().min(folded.len());
         folded[..len].copy_from_slice(&name[..len]);

@@ -89,7 +89,7 @@ fn glog(word: &[u8]) -> Option<Level> {
 
 /// A level's name anywhere between the marks that loggers put around it.
 fn named(word: &[u8]) -> Option<Level> {
-    word.split(|byte| b"]);|:,.".contains(byte))
+    word.split(|byte| matches!(byte, b']' | b')' | b';' | b'|' | b':' | b',' | b'.'))
         .find_map(|part| {
             let part = unquoted(part);
             let value = part.strip_prefix(b"level=").unwrap_or(part);

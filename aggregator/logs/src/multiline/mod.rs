@@ -51,8 +51,6 @@ struct Open {
     trace: Trace,
     has_time: bool,
     is_json: bool,
-    is_exception: bool,
-    is_serious: bool,
     lines: usize,
     over: u64,
     last_line_ms: u64,
@@ -72,7 +70,12 @@ impl Assembler {
     /// Takes a line that was read at `now_ms`, any clock that does not go back. Hands on the message before it if the
     /// line begins a new one.
     pub fn push(&mut self, line: &[u8], now_ms: u64, mut sink: impl FnMut(&[u8])) {
-        if self.open.as_mut().is_some_and(|open| open.takes(line)) {
+        let text = &self.text;
+        if self
+            .open
+            .as_mut()
+            .is_some_and(|open| open.takes(text, line))
+        {
             self.append(line, now_ms);
         } else {
             self.flush(&mut sink);
@@ -130,8 +133,6 @@ impl Assembler {
             trace: Trace::begun_by(line),
             has_time: has_time(line),
             is_json: is_json_object(line),
-            is_exception: is_exception(line),
-            is_serious: level::detect(line).is_some_and(|level| level >= Level::Warning),
             lines: 1,
             over: (line.len() - kept) as u64,
             last_line_ms: now_ms,
@@ -158,15 +159,15 @@ impl Assembler {
 }
 
 impl Open {
-    /// Whether the line belongs to the message; the message then knows what it has become with it.
-    fn takes(&mut self, line: &[u8]) -> bool {
+    /// Whether the line belongs to the message with this text; the message then knows what it has become with it.
+    fn takes(&mut self, text: &[u8], line: &[u8]) -> bool {
         // A record that is complete has no second line.
         if self.is_json {
             return false;
         }
         let joins = continues_anything(line)
             || self.trace.expects(line)
-            || !is_json_object(line) && !has_time(line) && self.is_followed_by(line);
+            || !is_json_object(line) && !has_time(line) && self.is_followed_by(text, line);
         if joins {
             self.trace.take(line);
         }
@@ -174,10 +175,9 @@ impl Open {
     }
 
     /// For lines without a time that no trace expects.
-    fn is_followed_by(&self, line: &[u8]) -> bool {
-        let is_heading = self.lines == 1 && self.is_serious && !self.is_exception;
+    fn is_followed_by(&self, text: &[u8], line: &[u8]) -> bool {
         if begins_python_trace(line) {
-            return self.trace == Trace::None && (self.has_time || is_heading);
+            return self.trace == Trace::None && (self.has_time || self.is_heading(text));
         }
         if is_python_chain(line) {
             return matches!(self.trace, Trace::Python(_));
@@ -185,7 +185,14 @@ impl Open {
         if self.has_time {
             return self.over == 0;
         }
-        is_heading && self.trace == Trace::None && is_exception(line)
+        self.trace == Trace::None && is_exception(line) && self.is_heading(text)
+    }
+
+    /// Whether the message is one line that may have the report of an exception below it.
+    fn is_heading(&self, text: &[u8]) -> bool {
+        self.lines == 1
+            && !is_exception(text)
+            && level::detect(text).is_some_and(|level| level >= Level::Warning)
     }
 }
 
