@@ -2,7 +2,7 @@
 //! objects, and whatever follows a line that begins with a time.
 //!
 //! A line joins the open message or begins a new one by its own spelling and by what the message has become so far
-//! ([`trace`]). A message ends when the next one begins, when nothing came for a while, or with the stream.
+//! (`trace`). A message ends when the next one begins, when nothing came for a while, or with the stream.
 //!
 //! Limits: after a line with a time, lines without one that have nothing to do with it join it too, as long as they
 //! follow closely; a message that grew to its limit takes only lines that are clearly its own.

@@ -15,7 +15,6 @@ pub(crate) fn address_end(text: &[u8], mut at: usize) -> usize {
         }
         at += 1;
     }
-    // A full stop or colon at the end belongs to the sentence.
     at
 }
 

@@ -1,5 +1,5 @@
 //! The closed sets of words that the rules need: calendar names, units of measurement, and what stands before a name.
-//! They are facts of English and of measurement, none was collected from logs.
+//! They are facts of English and of measurement; none was collected from logs.
 
 /// Whether the word names a month or a day of the week, short or in full.
 pub(crate) fn is_calendar_name(word: &[u8]) -> bool {
