@@ -62,10 +62,12 @@ struct flow {
 
 /* How a process relates to a listening socket; the highest one found in a scan is the holder. */
 enum holder_rank {
-	HOLDER_SAME_WORKLOAD = 0,
-	HOLDER_MAKER = 1,
+	/* Process 1 makes sockets for services, by a helper in the cgroup of the .socket unit, and stores theirs. */
+	HOLDER_INIT = 0,
+	HOLDER_SAME_WORKLOAD = 1,
+	HOLDER_MAKER = 2,
 	/* In another workload than the maker: it was handed the socket, so it is the one that uses it. */
-	HOLDER_FOREIGN = 2,
+	HOLDER_FOREIGN = 3,
 };
 
 /* Key of `listens`: the socket cookie. */

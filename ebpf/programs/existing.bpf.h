@@ -43,6 +43,8 @@ static __always_inline struct sock *tcp_of_file(struct bpf_iter__task_file *ctx)
 
 static __always_inline __u32 rank_holder(const struct listen *listen, const struct owner *owner, __u32 tgid)
 {
+	if (tgid == 1)
+		return HOLDER_INIT;
 	if (owner->workload.cgroup_v2 != listen->maker.workload.cgroup_v2 ||
 	    owner->workload.cgroup_v1 != listen->maker.workload.cgroup_v1)
 		return HOLDER_FOREIGN;

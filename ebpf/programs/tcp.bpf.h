@@ -61,7 +61,12 @@ int BPF_PROG(tcp_state, struct sock *sk, int from, int to)
 	if (!is_tcp(sk))
 		return 0;
 	if (from == TCP_LISTEN) {
-		close_listen(bpf_get_socket_cookie(sk));
+		/*
+		 * Some kernels (6.12, not 6.17) also trace the copy of a listener that is made for an incoming
+		 * connection: it goes to SYN_RECV and still has the listener's cookie.
+		 */
+		if (to == TCP_CLOSE)
+			close_listen(bpf_get_socket_cookie(sk));
 		return 0;
 	}
 	if (to == TCP_LISTEN) {
