@@ -16,13 +16,15 @@ image=$2
 job=$3
 shift 3
 initrd=$("$(dirname "$0")/initrd.sh" "$kernel")
-vmlinuz=("$kernel"/boot/vmlinuz-*)
+release=$(ls "$kernel/lib/modules")
+# Since 7.x the image lies beside its modules.
+vmlinuz=$(find "$kernel/lib/modules/$release" "$kernel/boot" -maxdepth 1 -name 'vmlinuz*' 2>/dev/null | head -1 || true)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Kernels of 7.x panic at boot with TCG's XSAVE.
 cpu=max
-[[ $(basename "${vmlinuz[0]}") != vmlinuz-7.* ]] || cpu=max,-xsave
+[[ $release != 7.* ]] || cpu=max,-xsave
 
 # tar pads its files to whole records, so that the disk has whole sectors.
 tar --create --record-size=64K --file="$work/job.tar" --directory="$job" .
@@ -30,7 +32,7 @@ tar --create --record-size=64K --file="$work/job.tar" --directory="$job" .
 machine=(
     -accel tcg,thread=multi -cpu "$cpu" -smp 2 -m "$memory_mb"
     -nodefaults -no-user-config -display none -serial stdio -no-reboot -device virtio-rng-pci
-    -kernel "${vmlinuz[0]}" -initrd "$initrd"
+    -kernel "$vmlinuz" -initrd "$initrd"
     -append "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off systemd.show_status=0 $*"
     -drive "file=$image,format=raw,if=virtio,snapshot=on,cache=unsafe"
     -drive "file=$work/job.tar,format=raw,if=virtio,readonly=on"

@@ -52,7 +52,7 @@ newest_package() {
 with_parts() {
     echo "$1"
     apt-cache "${apt[@]}" show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr ',|' '\n' |
-        awk '$1 ~ /^linux-(modules|binary)-/ { print $1 }'
+        awk '$1 ~ /^linux-(base|binary|modules)-[0-9]/ { print $1 }'
 }
 
 fetch() {

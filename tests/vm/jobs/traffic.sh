@@ -16,6 +16,17 @@ loopback() {
     expect 0 container_net_tcp_successful_connects_total "container_id=$(unit_id server4)"
 }
 
+# Every connection that comes in is made from the listener, which must not look closed at any time.
+listener_stays() {
+    local round gone=0
+    for round in 1 2 3 4 5; do
+        load_run "visitor$round" connect --to 127.0.0.1:7001 --count 3 >/dev/null
+        sleep 1
+        [ "$(metric container_net_tcp_listen_info "container_id=$(unit_id server4)")" = 1 ] || gone=$((gone + 1))
+    done
+    is "times the listener was gone after a connection" "$gone" 0
+}
+
 ipv6() {
     serve server6 '[::1]:7002'
     local line
@@ -96,6 +107,7 @@ unanswered
 namespaces
 short_processes
 settle
+listener_stays
 held
 older
 finish
