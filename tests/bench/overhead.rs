@@ -2,7 +2,8 @@
 //!
 //! - calls that have nothing to do with the network (open, read, write, pipe), without and with the sensor;
 //! - a small request and its answer over loopback, without and with;
-//! - 20,000 connects and closes a second over loopback: the rate reached, and CPU time of both processes;
+//! - 20,000 connects and closes a second over loopback: the rate reached (a busy machine reaches less), and CPU time of
+//!   both processes, each in percent of one core;
 //! - resident memory of both processes when idle.
 //!
 //! Run it with `make bench` (root). Rounds without and with the sensor alternate, and medians are shown, because a

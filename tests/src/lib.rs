@@ -25,7 +25,7 @@ mod series;
 mod shared;
 mod wait;
 
-pub use agent::{Agent, AgentOptions, UNPRIVILEGED_USER};
+pub use agent::{Agent, AgentOptions, UNPRIVILEGED_USER, programs};
 pub use cgroup::{Unit, hierarchies};
 pub use containerd::Containerd;
 pub use docker::Docker;

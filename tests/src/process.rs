@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use crate::wait::poll;
 
 const TERM_PATIENCE: Duration = Duration::from_secs(15);
-/// No command of a test takes this long; the first one may have to build the programs under test.
-const LIMIT: Duration = Duration::from_secs(300);
+/// No command of a test takes this long.
+const LIMIT: Duration = Duration::from_secs(120);
 const LOG_TAIL_BYTES: usize = 4000;
 
 /// A daemon or a helper with its output in a file. Dropping it sends SIGTERM, then SIGKILL, and waits.

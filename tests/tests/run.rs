@@ -1,5 +1,7 @@
 //! `make run`: it comes up, shows its table, survives the death of either process, and leaves nothing behind.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,25 +19,18 @@ struct Run {
 impl Run {
     fn start() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(directory.path(), reachable).expect("our own directory");
-        std::fs::create_dir(directory.path().join("tmp")).expect("our own directory");
-        let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(directory.path().join("tmp"), reachable)
-            .expect("our own directory");
+        let temporary = directory.path().join("tmp");
+        std::fs::create_dir(&temporary).expect("our own directory");
+        // The aggregator's user must reach its program.
+        for path in [directory.path(), &temporary] {
+            std::fs::set_permissions(path, Permissions::from_mode(0o755))
+                .expect("our own directory");
+        }
         let listen = format!("127.0.0.1:{}", free_port());
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let mut build = Command::new("cargo");
-        build.args([
-            "build",
-            "--quiet",
-            "-p",
-            "nodescope-sensor",
-            "-p",
-            "nodescope-aggregator",
-        ]);
-        run(build.current_dir(&source));
+        let target = programs().parent().expect("target/PROFILE");
         let mut command = Command::new(source.join("scripts/run.sh"));
+        command.env("CARGO_TARGET_DIR", target);
         command.args(["--no-build", "--profile", "debug", "--listen", &listen]);
         command.arg("--run-dir").arg(directory.path().join("run"));
         command.env("TMPDIR", directory.path().join("tmp"));
