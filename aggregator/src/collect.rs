@@ -3,6 +3,8 @@
 //! Everything here reads files of procfs, sysfs and cgroupfs, which block; it runs on the blocking pool, and hands the
 //! model what it found under a short lock.
 
+mod applications;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +23,7 @@ use crate::metrics::own::{Metrics, Usage};
 use crate::model::listen_series::NamespaceJob;
 use crate::model::listens::{parse_fib_trie, parse_if_inet6};
 use crate::model::{GlobalLabels, Model};
+use crate::monotonic_ns;
 use crate::node::{Collectors, Readings};
 
 /// How often listening sockets' namespaces are read: addresses come and go seldom, new listeners should show soon.
@@ -112,7 +115,23 @@ impl Collect {
                 }
             }
             self.identify_pods().await;
+            self.applications().await;
             tokio::time::sleep(self.interval).await;
+        }
+    }
+
+    /// What kinds of programs the containers run.
+    async fn applications(&self) {
+        let jobs = lock(&self.model).processes_to_read(monotonic_ns());
+        if jobs.is_empty() {
+            return;
+        }
+        let host = self.host.clone();
+        let read = tokio::task::spawn_blocking(move || applications::read(&host, jobs));
+        let found = read.await.unwrap_or_else(resume);
+        let mut model = lock(&self.model);
+        for (job, types) in found {
+            model.set_applications(&job, types, monotonic_ns());
         }
     }
 

@@ -74,7 +74,7 @@ impl Default for Settings {
 }
 
 /// A container or service with its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Label `container_id`.
     pub id: String,

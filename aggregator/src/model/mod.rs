@@ -5,6 +5,7 @@
 //! kernel's monotonic clock like the records. Every set is bounded: the kernel side bounds flows, listens and cgroups,
 //! the budgets of [`Settings`] bound series; what is over is counted.
 
+pub mod applications;
 pub mod cgroups;
 pub mod containers;
 pub mod destinations;

@@ -91,6 +91,12 @@ impl Model {
             .iter()
             .map(|container| self.containers.process_totals(container, &self.cgroups))
             .collect();
+        page.family(&family::APPLICATION_TYPE);
+        for container in shown {
+            for application in container.applications.labels() {
+                page.sample_with(&container.labels, application, 1u64);
+            }
+        }
         page.family(&family::RESTARTS);
         for (container, totals) in shown.iter().zip(&totals) {
             page.sample(&container.labels, totals.restarts);

@@ -12,6 +12,14 @@ family!(
     "Image of a container, always 1"
 );
 family!(
+    APPLICATION_TYPE,
+    Gauge,
+    Container,
+    "container_application_type",
+    ["application_type"],
+    "Kind of program that a live process of the container is, guessed from its command line, always 1"
+);
+family!(
     RESTARTS,
     Counter,
     Container,
@@ -167,6 +175,7 @@ family!(
 /// The families of this file, in the order of their exposition.
 pub static FAMILIES: &[&Descriptor] = &[
     &INFO,
+    &APPLICATION_TYPE,
     &RESTARTS,
     &CPU_LIMIT,
     &CPU_USAGE,
