@@ -2,7 +2,7 @@
 //! metrics.
 //!
 //! [`ingest`] reads the socket, [`model`] holds the node, [`containers`] names what runs on it and [`applications`] guesses
-//! its kind, [`node`], [`cgroupfs`] and [`collect`] read the host's files, [`metrics`] and [`http`] write and serve pages, [`app`] ties them together.
+//! its kind, [`volumes`] says what disks it writes to, [`node`], [`cgroupfs`] and [`collect`] read the host's files, [`metrics`] and [`http`] write and serve pages, [`app`] ties them together.
 #![forbid(unsafe_code)]
 
 pub mod app;
@@ -19,8 +19,10 @@ pub mod ingest;
 pub mod machine_id;
 pub mod metrics;
 pub mod model;
+mod mountinfo;
 pub mod node;
 pub mod pages;
+pub mod volumes;
 
 /// Version of this release.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");

@@ -19,6 +19,8 @@ pub struct SeriesLimits {
     pub destinations: u64,
     /// Listening addresses not shown.
     pub listens: u64,
+    /// Volumes not shown.
+    pub volumes: u64,
     /// Containers not shown.
     pub containers: u64,
     /// Cgroups refused.
@@ -77,6 +79,7 @@ impl Model {
             .collect();
         self.render_processes(page, &shown);
         render_resources(page, &shown);
+        self.render_volumes(page, &shown);
         render_network(page, &shown);
     }
 
@@ -116,6 +119,11 @@ impl Model {
                 .map(|(_, container)| container.destinations.over_budget())
                 .sum(),
             listens: self.listens_over_budget(),
+            volumes: self
+                .containers
+                .iter()
+                .map(|(_, container)| container.volumes_over_budget)
+                .sum(),
             containers: self.containers.refused,
             cgroups: self.cgroups.refused,
         }
