@@ -4,6 +4,7 @@
 //! that was just made has the command line of its parent until it calls `execve`, and otherwise now and then.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::Model;
 use super::cgroups::Cgroups;
@@ -40,6 +41,8 @@ struct Look {
 pub struct ProcessesJob {
     /// Its index in the model.
     pub container: usize,
+    /// Its value of the label `container_id`.
+    id: Arc<str>,
     /// Its cgroups with processes: whether in the v2 tree, and the path.
     pub cgroups: Vec<(bool, Vec<u8>)>,
     started: u64,
@@ -101,6 +104,7 @@ impl Containers {
     ) -> ProcessesJob {
         ProcessesJob {
             container: index,
+            id: Arc::clone(&container.id),
             cgroups: self.populated(container, cgroups),
             started: self
                 .members(container, cgroups)
@@ -138,7 +142,9 @@ impl Model {
         types: BTreeSet<&'static str>,
         now_ns: u64,
     ) {
-        if let Some(container) = self.containers.get_mut(job.container) {
+        // Its place may have been given to another one meanwhile.
+        let container = self.containers.get_mut(job.container);
+        if let Some(container) = container.filter(|container| container.id == job.id) {
             container.applications.set(types, job.started, now_ns);
         }
     }

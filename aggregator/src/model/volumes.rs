@@ -74,13 +74,11 @@ impl Model {
     pub fn set_volumes(&mut self, job: &VolumesJob, found: Vec<FoundVolume>) {
         let names = self.settings.volume_names;
         let budget = self.settings.volumes_per_container;
-        let Some(container) = self.containers.get_mut(job.container) else {
+        // Its place may have been given to another one meanwhile.
+        let container = self.containers.get_mut(job.container);
+        let Some(container) = container.filter(|container| container.id == job.id) else {
             return;
         };
-        // Its place may have been given to another one meanwhile.
-        if container.id != job.id {
-            return;
-        }
         container.volumes_over_budget = found.len().saturating_sub(budget) as u64;
         let sources = &container.volume_sources;
         container.volumes = found
