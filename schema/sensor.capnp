@@ -148,6 +148,7 @@ enum Refusal {
   rateLimited @3;
   io @4;
   unknown @5;
+  busy @6;
 }
 
 struct Reply {
@@ -157,6 +158,13 @@ struct Reply {
     granted @2 :Void;
     refused @3 :Refusal;
   }
+}
+
+struct FilesystemReply {
+  id @0 :UInt64;
+  sizeBytes @1 :UInt64;
+  freeBytes @2 :UInt64;
+  availableBytes @3 :UInt64;
 }
 
 struct AggregatorHello {
@@ -183,12 +191,18 @@ struct OpenFile {
   uid @4 :UInt32;
 }
 
+struct StatFilesystem {
+  major @0 :UInt32;
+  minor @1 :UInt32;
+}
+
 struct Request {
   id @0 :UInt64;
   union {
     none @1 :Void;  # Never sent, as in Record.
     openFile @2 :OpenFile;
     status @3 :Void;
+    statFilesystem @4 :StatFilesystem;
   }
 }
 
@@ -198,6 +212,7 @@ struct FromSensor {
     hello @1 :SensorHello;
     batch @2 :Batch;
     reply @3 :Reply;
+    filesystemReply @4 :FilesystemReply;
   }
 }
 

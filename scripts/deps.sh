@@ -32,6 +32,8 @@ test|busybox|busybox-static
 test|promtool|prometheus
 test|ip|iproute2
 test|nft|nftables
+test|mkfs.ext4|e2fsprogs
+test|mkfs.xfs|xfsprogs
 lint|clang-format|clang-format
 lint|shellcheck|shellcheck
 vm|qemu-system-x86_64|qemu-system-x86

@@ -214,7 +214,7 @@ fn model_of(packets: &[Vec<u8>]) -> Model {
             app_id: String::new(),
             image: Some("registry/image:1".into()),
             runtime: "systemd",
-            published: Vec::new(),
+            ..Identity::default()
         };
         model.resolved(&job.class, Resolution::Container(identity.into()), 1);
     }

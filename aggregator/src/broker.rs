@@ -1,4 +1,4 @@
-//! Asks the sensor for descriptors.
+//! Asks the sensor for descriptors, and how full file systems are.
 //!
 //! Requests go out on the same socket that brings the records; the ingest task hands each reply to the caller that
 //! waits for it. Every request has a deadline, and the number under way is bounded, so that a sensor that does not
@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nodescope_schema::{OpenFile, Refusal, Reply, Request, RequestKind, encode_request};
+use nodescope_schema::{
+    FilesystemReply, FilesystemSpace, OpenFile, Refusal, Reply, Request, RequestKind,
+    StatFilesystem, encode_request,
+};
 use rustix::net::{SendFlags, send};
 use tokio::sync::oneshot;
 
@@ -40,7 +43,14 @@ struct Link {
     pending: HashMap<u64, oneshot::Sender<Answer>>,
 }
 
-type Answer = Result<Option<OwnedFd>, Refusal>;
+type Answer = Result<Granted, Refusal>;
+
+/// What came with a grant.
+#[derive(Debug)]
+enum Granted {
+    Descriptor(Option<OwnedFd>),
+    Space(FilesystemSpace),
+}
 
 impl Broker {
     /// A connection to the sensor exists.
@@ -58,13 +68,23 @@ impl Broker {
 
     /// A reply came, with its descriptor if it has one.
     pub fn answer(&self, reply: Reply, descriptor: Option<OwnedFd>) {
+        let granted = reply.result.map(|()| Granted::Descriptor(descriptor));
+        self.deliver(reply.id, granted);
+    }
+
+    /// The space of a file system came.
+    pub fn answer_space(&self, reply: FilesystemReply) {
+        self.deliver(reply.id, Ok(Granted::Space(reply.space)));
+    }
+
+    fn deliver(&self, id: u64, answer: Answer) {
         let waiting = self
             .link()
             .as_mut()
-            .and_then(|link| link.pending.remove(&reply.id));
+            .and_then(|link| link.pending.remove(&id));
         if let Some(waiting) = waiting {
             // The caller may have given up in the meantime: then the descriptor is closed here.
-            drop(waiting.send(reply.result.map(|()| descriptor)));
+            drop(waiting.send(answer));
         }
     }
 
@@ -75,23 +95,34 @@ impl Broker {
 
     /// Opens a file through the sensor.
     pub async fn open_file(&self, file: &OpenFile<'_>) -> Result<File, OpenError> {
+        match self.ask(RequestKind::OpenFile(*file)).await? {
+            Granted::Descriptor(Some(descriptor)) => Ok(File::from(descriptor)),
+            Granted::Descriptor(None) | Granted::Space(_) => Err(OpenError::Refused(Refusal::Io)),
+        }
+    }
+
+    /// Asks how full a file system is. One that hangs costs the time limit once; then the sensor refuses at once.
+    pub async fn stat_filesystem(
+        &self,
+        filesystem: StatFilesystem,
+    ) -> Result<FilesystemSpace, OpenError> {
+        match self.ask(RequestKind::StatFilesystem(filesystem)).await? {
+            Granted::Space(space) => Ok(space),
+            Granted::Descriptor(_) => Err(OpenError::Refused(Refusal::Io)),
+        }
+    }
+
+    async fn ask(&self, kind: RequestKind<'_>) -> Result<Granted, OpenError> {
         let id = self.shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let packet = encode_request(&Request {
-            id,
-            kind: RequestKind::OpenFile(*file),
-        });
+        let packet = encode_request(&Request { id, kind });
         let answer = self.send(id, &packet)?;
-        let answer = tokio::time::timeout(REPLY_TIMEOUT, answer).await;
-        match answer {
+        match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
             Err(_elapsed) => {
                 self.forget(id);
                 Err(OpenError::TimedOut)
             }
             Ok(Err(_closed)) => Err(OpenError::Disconnected),
-            Ok(Ok(Err(refusal))) => Err(OpenError::Refused(refusal)),
-            Ok(Ok(Ok(descriptor))) => descriptor
-                .map(File::from)
-                .ok_or(OpenError::Refused(Refusal::Io)),
+            Ok(Ok(answer)) => answer.map_err(OpenError::Refused),
         }
     }
 

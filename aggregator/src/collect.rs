@@ -3,28 +3,38 @@
 //! Everything here reads files of procfs, sysfs and cgroupfs, which block; it runs on the blocking pool, and hands the
 //! model what it found under a short lock.
 
-use std::collections::HashMap;
+mod applications;
+mod volumes;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nodescope_schema::{CgroupKey, FileKind};
+use nodescope_schema::{CgroupKey, FileKind, FilesystemSpace, Refusal, StatFilesystem};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
 use crate::app::lock;
 use crate::broker::Broker;
 use crate::cgroupfs::{CgroupMounts, Resources};
-use crate::containers::{Class, FileOpener, OwnedOpenFile, longest, read_capped};
+use crate::containers::{Class, FileOpener, OpenError, OwnedOpenFile, longest, read_capped};
 use crate::host::HostRoot;
 use crate::machine_id;
 use crate::metrics::own::{Metrics, Usage};
 use crate::model::listen_series::NamespaceJob;
 use crate::model::listens::{parse_fib_trie, parse_if_inet6};
 use crate::model::{GlobalLabels, Model};
+use crate::monotonic_ns;
 use crate::node::{Collectors, Readings};
 
 /// How often listening sockets' namespaces are read: addresses come and go seldom, new listeners should show soon.
 const NAMESPACE_INTERVAL: Duration = Duration::from_secs(2);
+/// Readings of the mounts for each question how full the file systems are.
+const FILESYSTEM_ROUNDS: u32 = 3;
+/// File systems asked at once, so that there is room for other requests to the sensor.
+const MAX_ASKING: usize = 16;
 /// How long to wait for a sensor that could tell the system's UUID.
 const UUID_RETRY: Duration = Duration::from_secs(1);
 
@@ -72,6 +82,8 @@ impl Collect {
             self.node(),
             self.containers(),
             self.namespaces(),
+            self.volumes(),
+            self.filesystems(),
             self.system_uuid()
         );
     }
@@ -112,8 +124,84 @@ impl Collect {
                 }
             }
             self.identify_pods().await;
+            self.applications().await;
             tokio::time::sleep(self.interval).await;
         }
+    }
+
+    /// What kinds of programs the containers run.
+    async fn applications(&self) {
+        let jobs = lock(&self.model).processes_to_read(monotonic_ns());
+        if jobs.is_empty() {
+            return;
+        }
+        let host = self.host.clone();
+        let read = tokio::task::spawn_blocking(move || applications::read(&host, jobs));
+        let found = read.await.unwrap_or_else(resume);
+        let mut model = lock(&self.model);
+        for (job, types) in found {
+            model.set_applications(&job, types, monotonic_ns());
+        }
+    }
+
+    /// What disks the containers write to, and how much.
+    async fn volumes(&self) {
+        loop {
+            let jobs = lock(&self.model).volumes_to_read();
+            let host = self.host.clone();
+            let read = tokio::task::spawn_blocking(move || volumes::read(&host, jobs));
+            let found = read.await.unwrap_or_else(resume);
+            {
+                let mut model = lock(&self.model);
+                for (job, volumes) in found {
+                    model.set_volumes(&job, volumes);
+                }
+            }
+            tokio::time::sleep(self.interval).await;
+        }
+    }
+
+    /// How full the file systems are. One that hangs is asked about again each time, which the sensor refuses at once,
+    /// and has no numbers until it answers; nothing else waits for it.
+    async fn filesystems(&self) {
+        loop {
+            let wanted = lock(&self.model).filesystems_to_stat();
+            let spaces = self.spaces(wanted).await;
+            lock(&self.model).set_filesystems(spaces);
+            tokio::time::sleep(self.interval * FILESYSTEM_ROUNDS).await;
+        }
+    }
+
+    async fn spaces(
+        &self,
+        wanted: BTreeSet<StatFilesystem>,
+    ) -> BTreeMap<StatFilesystem, FilesystemSpace> {
+        let permits = Arc::new(Semaphore::new(MAX_ASKING));
+        let mut tasks = JoinSet::new();
+        for filesystem in wanted {
+            let (broker, permits) = (self.broker.clone(), Arc::clone(&permits));
+            tasks.spawn(async move {
+                let permit = permits.acquire_owned().await;
+                let space = broker.stat_filesystem(filesystem).await;
+                drop(permit);
+                (filesystem, space)
+            });
+        }
+        let mut spaces = BTreeMap::new();
+        for (filesystem, space) in tasks.join_all().await {
+            match space {
+                Ok(space) => {
+                    spaces.insert(filesystem, space);
+                }
+                // It is mounted in a container alone, or the sensor is away.
+                Err(OpenError::Refused(Refusal::NotFound) | OpenError::Disconnected) => {}
+                Err(error) => {
+                    self.metrics.add_collector_error("filesystems");
+                    debug!(?filesystem, %error, "A file system does not tell its space.");
+                }
+            }
+        }
+        spaces
     }
 
     /// gVisor keeps all containers of a pod in the pod's own cgroup; its sandbox says so in its command line.
@@ -146,7 +234,6 @@ impl Collect {
 
     /// The DMI product UUID is readable by root alone, so the sensor opens it: once.
     async fn system_uuid(&self) {
-        use crate::containers::OpenError;
         loop {
             match self
                 .broker

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::model::Settings;
 use crate::model::filter::PortRanges;
+use crate::volumes::VolumeNames;
 
 /// Read when it exists and no other is named.
 pub const DEFAULT_FILE: &str = "/etc/nodescope/aggregator.toml";
@@ -118,6 +119,10 @@ pub struct Overrides {
     pub max_destinations_per_container: Option<usize>,
     /// Budget of listening addresses.
     pub max_listens_per_container: Option<usize>,
+    /// Budget of volumes.
+    pub max_volumes_per_container: Option<usize>,
+    /// Which name a Kubernetes volume is shown with.
+    pub kubernetes_volume_names: Option<VolumeNames>,
     /// Budget of containers.
     pub max_containers: Option<usize>,
     /// Where cgroups are mounted.
@@ -154,6 +159,8 @@ impl Config {
             ephemeral_port_range,
             max_destinations_per_container,
             max_listens_per_container,
+            max_volumes_per_container,
+            kubernetes_volume_names,
             max_containers,
             cgroupfs_root,
             collect_interval_seconds,
@@ -178,6 +185,11 @@ impl Config {
             &mut self.model.listens_per_container,
             max_listens_per_container,
         );
+        set(
+            &mut self.model.volumes_per_container,
+            max_volumes_per_container,
+        );
+        set(&mut self.model.volume_names, kubernetes_volume_names);
         set(&mut self.model.containers, max_containers);
         self.cgroupfs_root = cgroupfs_root.or(self.cgroupfs_root.take());
         if let Some(seconds) = collect_interval_seconds {
@@ -303,7 +315,7 @@ mod tests {
         config.docker_socket = None;
         config.cri_socket = None;
         assert_eq!(format!("{config:?}"), format!("{usual:?}"));
-        assert_eq!(shown.lines().count(), 12, "a setting is missing in {shown}");
+        assert_eq!(shown.lines().count(), 14, "a setting is missing in {shown}");
     }
 
     #[test]

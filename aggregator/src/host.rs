@@ -160,19 +160,25 @@ impl HostFile {
 
     /// Its bytes.
     pub fn bytes(&self) -> Result<Vec<u8>, HostError> {
-        let mut bytes = Vec::new();
-        File::open(&self.path)
-            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(|source| HostError::Read {
-                path: self.path.clone(),
-                source,
-            })?;
+        let bytes = self.first_bytes(MAX_FILE_BYTES + 1)?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(HostError::TooLong {
                 path: self.path.clone(),
                 limit: MAX_FILE_BYTES,
             });
         }
+        Ok(bytes)
+    }
+
+    /// At most `limit` of its bytes, from the start.
+    pub fn first_bytes(&self, limit: u64) -> Result<Vec<u8>, HostError> {
+        let mut bytes = Vec::new();
+        File::open(&self.path)
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+            .map_err(|source| HostError::Read {
+                path: self.path.clone(),
+                source,
+            })?;
         Ok(bytes)
     }
 

@@ -1,11 +1,12 @@
 //! The unprivileged half of nodescope: takes the sensor's records, finds out what containers they are about, serves
 //! metrics.
 //!
-//! [`ingest`] reads the socket, [`model`] holds the node, [`containers`] names what runs on it, [`node`], [`cgroupfs`] and
-//! [`collect`] read the host's files, [`metrics`] and [`http`] write and serve pages, [`app`] ties them together.
+//! [`ingest`] reads the socket, [`model`] holds the node, [`containers`] names what runs on it and [`applications`] guesses
+//! its kind, [`volumes`] says what disks it writes to, [`node`], [`cgroupfs`] and [`collect`] read the host's files, [`metrics`] and [`http`] write and serve pages, [`app`] ties them together.
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod applications;
 pub mod args;
 pub mod broker;
 pub mod cgroupfs;
@@ -18,8 +19,10 @@ pub mod ingest;
 pub mod machine_id;
 pub mod metrics;
 pub mod model;
+mod mountinfo;
 pub mod node;
 pub mod pages;
+pub mod volumes;
 
 /// Version of this release.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");

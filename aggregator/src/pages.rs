@@ -46,6 +46,7 @@ impl NodePages {
         for (reason, now, before) in [
             ("destination_budget", now.destinations, counted.destinations),
             ("listen_budget", now.listens, counted.listens),
+            ("volume_budget", now.volumes, counted.volumes),
             ("container_budget", now.containers, counted.containers),
             ("cgroup_limit", now.cgroups, counted.cgroups),
         ] {

@@ -25,7 +25,7 @@ mod request;
 pub use codec::{
     BatchCounts, DecodeError, Decoded, MAX_EXECUTABLE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES,
     RecordWriter, decode_from_aggregator, decode_from_sensor, encode_aggregator_hello,
-    encode_reply, encode_request, encode_sensor_hello,
+    encode_filesystem_reply, encode_reply, encode_request, encode_sensor_hello,
 };
 pub use message::{
     AggregatorHello, FromAggregator, FromSensorSink, MAX_MESSAGE_BYTES, OLDEST_PROTOCOL_VERSION,
@@ -36,4 +36,7 @@ pub use record::{
     Processes, Record, SensorStatus, Verdict, Workload,
 };
 pub use recording::{RecordingError, RecordingReader, RecordingWriter};
-pub use request::{FileKind, OpenFile, Refusal, Reply, Request, RequestKind};
+pub use request::{
+    FileKind, FilesystemReply, FilesystemSpace, OpenFile, Refusal, Reply, Request, RequestKind,
+    StatFilesystem,
+};

@@ -1,6 +1,6 @@
 //! Messages: one is one packet on the socket, at most [`MAX_MESSAGE_BYTES`].
 
-use crate::{Record, Reply, Request};
+use crate::{FilesystemReply, Record, Reply, Request};
 
 /// Version this library speaks. A change that an older reader would misread raises it; a new record or field does not.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -51,6 +51,10 @@ pub trait FromSensorSink {
     fn record(&mut self, record: Record<'_>);
     /// Answer to a request.
     fn reply(&mut self, reply: Reply);
+    /// Granting answer to a request for the space of a file system. Who never asks gets none.
+    fn filesystem_reply(&mut self, reply: FilesystemReply) {
+        let _ = reply;
+    }
 }
 
 /// A message of the aggregator.

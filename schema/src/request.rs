@@ -51,6 +51,16 @@ pub struct OpenFile<'a> {
     pub uid: u32,
 }
 
+/// Asks for the space of a file system that is mounted where the sensor sees it. There is no path in it: the sensor
+/// looks for one in its own mount table, so nothing can be probed that is not a mounted file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatFilesystem {
+    /// Device number as in the third field of `/proc/PID/mountinfo`: before the colon.
+    pub major: u32,
+    /// After the colon.
+    pub minor: u32,
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind<'a> {
@@ -58,6 +68,8 @@ pub enum RequestKind<'a> {
     OpenFile(OpenFile<'a>),
     /// A fresh [`SensorStatus`](crate::SensorStatus), hooks and losses.
     Status,
+    /// The space of a file system. Granted with a [`FilesystemReply`].
+    StatFilesystem(StatFilesystem),
 }
 
 /// A request with the number its reply will carry.
@@ -90,17 +102,21 @@ pub enum Refusal {
     /// The sensor does not know this kind of request.
     #[error("unknown request")]
     Unknown,
+    /// An earlier request for the same thing, or too many others, wait for a file system that does not answer.
+    #[error("a file system does not answer")]
+    Busy,
 }
 
 impl Refusal {
     /// All of them, in the order of their numbers on the wire.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BadArgument,
         Self::NotFound,
         Self::Forbidden,
         Self::RateLimited,
         Self::Io,
         Self::Unknown,
+        Self::Busy,
     ];
 }
 
@@ -111,4 +127,24 @@ pub struct Reply {
     pub id: u64,
     /// Granted or refused.
     pub result: Result<(), Refusal>,
+}
+
+/// The granting answer to a [`StatFilesystem`]; a refusal comes as a [`Reply`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilesystemReply {
+    /// The request's number.
+    pub id: u64,
+    /// What `statfs(2)` said.
+    pub space: FilesystemSpace,
+}
+
+/// Space of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FilesystemSpace {
+    /// All of it.
+    pub size_bytes: u64,
+    /// What is free, for root or for all.
+    pub free_bytes: u64,
+    /// What ordinary users may fill.
+    pub available_bytes: u64,
 }

@@ -3,7 +3,7 @@
 //! [`CAPABILITIES`] is the whole list: what starting needs goes once the kernel side is attached and the socket is
 //! bound; what is left serves the stream and the broker. The uid stays: files of runtimes belong to root, and without
 //! its capabilities root is just their owner. Not needed at all: writing past permissions, sockets of any network,
-//! other processes' memory.
+//! other processes' memory or root directories (see [`crate::broker::filesystems`]).
 
 use std::collections::HashSet;
 
@@ -53,7 +53,7 @@ pub const CAPABILITIES: [Need; 10] = [
     need(
         Capability::CAP_DAC_READ_SEARCH,
         Phase::Kept,
-        "open files of rootless runtimes",
+        "open files of rootless runtimes; reach mount points",
     ),
     need(
         Capability::CAP_SYS_ADMIN,

@@ -106,6 +106,11 @@ pub const CALLS: &[Call] = &[
     ),
     call(libc::SYS_statx, When::Always, "size of a file that is read"),
     call(
+        libc::SYS_fstatfs,
+        When::Always,
+        "broker: how full a file system is",
+    ),
+    call(
         libc::SYS_readlinkat,
         When::Always,
         "broker: links that root made",

@@ -8,7 +8,7 @@
 //! A file that is missing, unreadable or malformed costs its own value. The root cgroup and `/init.scope` have none: a
 //! process left there by a controller nobody uses must not be charged with the whole machine.
 
-mod mountinfo;
+mod io;
 mod mounts;
 mod v1;
 mod v2;
@@ -20,6 +20,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::host::HostFile;
 
+pub use self::io::IoTotals;
 pub use self::mounts::CgroupMounts;
 
 /// What a cgroup may use and has used. What is not known is absent.

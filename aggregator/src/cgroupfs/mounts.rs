@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::mountinfo::{self, Mount};
 use crate::host::{HostError, HostRoot};
+use crate::mountinfo::{self, Mount};
 
 /// The v2 tree and the v1 hierarchies of the controllers that are read. A hybrid system has both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +14,7 @@ pub struct CgroupMounts {
     pub(super) cpu: Option<PathBuf>,
     pub(super) cpuacct: Option<PathBuf>,
     pub(super) memory: Option<PathBuf>,
+    pub(super) blkio: Option<PathBuf>,
 }
 
 impl CgroupMounts {
@@ -49,6 +50,7 @@ impl CgroupMounts {
                 b"cpu" => keep_first(&mut self.cpu, point),
                 b"cpuacct" => keep_first(&mut self.cpuacct, point),
                 b"memory" => keep_first(&mut self.memory, point),
+                b"blkio" => keep_first(&mut self.blkio, point),
                 _ => {}
             }
         }
@@ -73,6 +75,7 @@ impl CgroupMounts {
             cpu: first(&["cpu", "cpu,cpuacct"]),
             cpuacct: first(&["cpuacct", "cpu,cpuacct"]),
             memory: first(&["memory"]),
+            blkio: first(&["blkio"]),
         }
     }
 }
@@ -112,6 +115,7 @@ mod tests {
             cpu: path("/sys/fs/cgroup/cpu,cpuacct"),
             cpuacct: path("/sys/fs/cgroup/cpu,cpuacct"),
             memory: path("/sys/fs/cgroup/memory"),
+            blkio: None,
         };
         assert_eq!(CgroupMounts::from_mountinfo(text), wanted);
     }

@@ -24,6 +24,7 @@ impl Tree {
             cpu: v1("cpu"),
             cpuacct: v1("cpuacct"),
             memory: v1("memory"),
+            blkio: None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crate::volumes::is_kubernetes_volume;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 /// The facts about a container that nodescope uses.
@@ -21,7 +22,12 @@ pub struct Metadata {
     pub is_pause: bool,
     /// TCP addresses of the host that lead to it, at most [`MAX_PUBLISHED`].
     pub published: Vec<SocketAddr>,
+    /// Paths on the node of its Kubernetes volumes by mount point, at most [`MAX_VOLUMES`].
+    pub volumes: BTreeMap<String, String>,
 }
+
+/// Volumes kept of one container.
+pub const MAX_VOLUMES: usize = 64;
 
 /// Published addresses kept of one container; the rest of a wide port range is left out.
 pub const MAX_PUBLISHED: usize = 256;
@@ -73,6 +79,15 @@ impl Metadata {
             .get(&fact)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Keeps those of these mounts, each a mount point and a path on the node, that are Kubernetes volumes.
+    pub(super) fn note_mounts(&mut self, mounts: impl IntoIterator<Item = (String, String)>) {
+        let volumes = mounts
+            .into_iter()
+            .filter(|(_, source)| is_kubernetes_volume(source))
+            .take(MAX_VOLUMES);
+        self.volumes.extend(volumes);
     }
 
     /// Keeps those of `pairs` that are facts.

@@ -23,7 +23,7 @@ pub use cgroup_path::{classify, select};
 pub use class::{Class, ContainerRef, Ignored};
 pub use cri::{Cri, CriError};
 pub use docker_api::{DockerApi, DockerApiError};
-pub use metadata::{Fact, MAX_PUBLISHED, Metadata, ParseError};
+pub use metadata::{Fact, MAX_PUBLISHED, MAX_VOLUMES, Metadata, ParseError};
 pub use name::{app_id, container_id};
 pub use opener::{
     FileOpener, OpenError, OpenFuture, OwnedOpenFile, ReadError, longest, read_capped,

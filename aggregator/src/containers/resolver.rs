@@ -74,7 +74,7 @@ impl Default for Settings {
 }
 
 /// A container or service with its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// Label `container_id`.
     pub id: String,
@@ -86,6 +86,8 @@ pub struct Identity {
     pub runtime: &'static str,
     /// TCP addresses of the host that lead to it through docker's proxy or its firewall rules.
     pub published: Vec<std::net::SocketAddr>,
+    /// Paths on the node of its Kubernetes volumes by mount point.
+    pub volumes: std::collections::BTreeMap<String, String>,
 }
 
 impl Identity {
@@ -95,7 +97,7 @@ impl Identity {
             app_id: name::app_id(id),
             image: None,
             runtime: "systemd",
-            published: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -233,6 +235,7 @@ impl Resolver {
                 image: metadata.image,
                 runtime: runtime.name(),
                 published: metadata.published,
+                volumes: metadata.volumes,
             })),
         }
     }

@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{MutexGuard, PoisonError};
 
 use nodescope_schema::{
-    Decoded, FromSensorSink, Hook, Record, Reply, SensorHello, common_version, decode_from_sensor,
+    Decoded, FilesystemReply, FromSensorSink, Hook, Record, Reply, SensorHello, common_version,
+    decode_from_sensor,
 };
 
 use super::{ConnectionError, Ingest};
@@ -164,6 +165,10 @@ impl FromSensorSink for Message<'_, '_> {
             .ingest
             .broker
             .answer(reply, self.descriptor.take());
+    }
+
+    fn filesystem_reply(&mut self, reply: FilesystemReply) {
+        self.sink.ingest.broker.answer_space(reply);
     }
 }
 

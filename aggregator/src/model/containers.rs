@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use nodescope_schema::CgroupKey;
 
+use super::applications::Applications;
 use super::cgroups::{CgroupState, Cgroups};
 use super::destinations::Destinations;
+use super::volumes::Volume;
 use crate::cgroupfs::Resources;
 use crate::containers::{Class, Identity};
 use crate::metrics::SeriesLabels;
@@ -43,6 +45,9 @@ impl GlobalLabels {
     }
 }
 
+/// An address a container is reached at, and the proxy that listens there for it; empty for the container itself.
+pub type ListenKey = (SocketAddr, &'static str);
+
 /// One address a container listens on.
 #[derive(Debug, Clone)]
 pub struct ListenSeries {
@@ -75,7 +80,17 @@ pub struct Container {
     /// Whom it talks to.
     pub destinations: Destinations,
     /// Where it listens.
-    pub listens: BTreeMap<SocketAddr, ListenSeries>,
+    pub listens: BTreeMap<ListenKey, ListenSeries>,
+    /// Addresses of the host that docker leads to it.
+    pub published: Vec<SocketAddr>,
+    /// What its processes are.
+    pub applications: Applications,
+    /// Disks it can write to.
+    pub volumes: Vec<Volume>,
+    /// Disks not shown because it had too many.
+    pub volumes_over_budget: u64,
+    /// Paths on the node of its Kubernetes volumes by mount point.
+    pub volume_sources: BTreeMap<String, String>,
     /// What its cgroup files said last.
     pub resources: Resources,
     /// Classes that were resolved to it: more than one after it was made again.
@@ -129,6 +144,8 @@ impl Containers {
         if let Some(&index) = self.by_id.get(identity.id.as_str()) {
             let container = self.slots[index].as_mut()?;
             container.info_labels = info_labels(identity);
+            container.published.clone_from(&identity.published);
+            container.volume_sources.clone_from(&identity.volumes);
             return Some(index);
         }
         if self.by_id.len() >= budget {
@@ -249,6 +266,12 @@ impl Containers {
                 .any(|(_, state)| state.processes.started > 0)
     }
 
+    /// Whether a container has a process.
+    pub fn is_alive(&self, container: &Container, cgroups: &Cgroups) -> bool {
+        self.members(container, cgroups)
+            .any(|(_, state)| state.exists() && state.processes.live > 0)
+    }
+
     /// Restarts and OOM kills, this run's and earlier ones'.
     pub fn process_totals(&self, container: &Container, cgroups: &Cgroups) -> ProcessTotals {
         let now = process_totals(
@@ -279,9 +302,7 @@ impl Containers {
         let dead: Vec<(usize, bool)> = self
             .iter()
             .map(|(index, container)| {
-                let alive = self
-                    .members(container, cgroups)
-                    .any(|(_, state)| state.exists() && state.processes.live > 0);
+                let alive = self.is_alive(container, cgroups);
                 let open = container.listens.values().any(|listen| listen.open)
                     || container
                         .destinations
@@ -325,11 +346,21 @@ impl Container {
             app_id: identity.app_id.clone(),
             destinations: Destinations::default(),
             listens: BTreeMap::new(),
+            published: identity.published.clone(),
+            applications: Applications::default(),
+            volumes: Vec::new(),
+            volumes_over_budget: 0,
+            volume_sources: identity.volumes.clone(),
             resources: Resources::default(),
             classes: Vec::new(),
             earlier: ProcessTotals::default(),
             zombie_since_ns: None,
         }
+    }
+
+    /// Classes that were resolved to it.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
     }
 
     /// Whether a class is tied to it.

@@ -52,21 +52,22 @@ impl ListenState {
 
     /// The addresses a client can use, out of those of its namespace.
     pub fn addresses(&self, namespace: &[IpAddr], is_host: bool) -> Vec<IpAddr> {
-        let reachable = |ip: &IpAddr| is_host || !ip.is_loopback();
-        if !self.ip.is_unspecified() {
-            return Some(self.ip).filter(reachable).into_iter().collect();
-        }
-        let same_family = |ip: &&IpAddr| match self.ip {
-            IpAddr::V4(_) => ip.is_ipv4(),
-            IpAddr::V6(_) => ip.is_ipv6() || !self.ipv6_only,
-        };
-        namespace
-            .iter()
-            .filter(same_family)
-            .copied()
-            .filter(reachable)
-            .collect()
+        let mut addresses = addresses_of(self.ip, self.ipv6_only, namespace);
+        addresses.retain(|ip| is_host || !ip.is_loopback());
+        addresses
     }
+}
+
+/// The addresses out of those of its namespace that an address to listen on stands for.
+pub fn addresses_of(ip: IpAddr, ipv6_only: bool, namespace: &[IpAddr]) -> Vec<IpAddr> {
+    if !ip.is_unspecified() {
+        return vec![ip];
+    }
+    let same_family = |other: &&IpAddr| match ip {
+        IpAddr::V4(_) => other.is_ipv4(),
+        IpAddr::V6(_) => other.is_ipv6() || !ipv6_only,
+    };
+    namespace.iter().filter(same_family).copied().collect()
 }
 
 /// All listening sockets by cookie.

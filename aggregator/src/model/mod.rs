@@ -5,6 +5,7 @@
 //! kernel's monotonic clock like the records. Every set is bounded: the kernel side bounds flows, listens and cgroups,
 //! the budgets of [`Settings`] bound series; what is over is counted.
 
+pub mod applications;
 pub mod cgroups;
 pub mod containers;
 pub mod destinations;
@@ -17,10 +18,13 @@ mod render;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+pub mod volumes;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use nodescope_schema::{FlowKey, FlowTotals, Listen, Record, SensorHello};
+use nodescope_schema::{
+    FilesystemSpace, FlowKey, FlowTotals, Listen, Record, SensorHello, StatFilesystem,
+};
 
 use self::cgroups::Cgroups;
 use self::containers::Containers;
@@ -34,6 +38,7 @@ use crate::cgroupfs::Resources;
 use crate::collect::ResourceJob;
 use crate::containers::Class;
 use crate::node::NodeFacts;
+use crate::volumes::VolumeNames;
 
 pub use self::owners::ResolveJob;
 pub use self::render::SeriesLimits;
@@ -50,6 +55,10 @@ pub struct Settings {
     pub destinations_per_container: usize,
     /// Listening addresses of one container.
     pub listens_per_container: usize,
+    /// Volumes of one container.
+    pub volumes_per_container: usize,
+    /// Names of Kubernetes volumes.
+    pub volume_names: VolumeNames,
     /// Containers in all.
     pub containers: usize,
     /// Show processes of no container or service as `/other/EXECUTABLE`.
@@ -62,6 +71,8 @@ impl Default for Settings {
             filter: Filter::default(),
             destinations_per_container: 500,
             listens_per_container: 200,
+            volumes_per_container: 50,
+            volume_names: VolumeNames::default(),
             containers: 5_000,
             report_other: false,
         }
@@ -104,6 +115,8 @@ pub struct Model {
     removed_classes: HashSet<Class>,
     listens: Listens,
     namespaces: Namespaces,
+    /// Space of the file systems that told it.
+    filesystems: BTreeMap<StatFilesystem, FilesystemSpace>,
     /// Whether listens changed since they were last laid out.
     listens_changed: bool,
 }
@@ -124,6 +137,7 @@ impl Model {
             removed_classes: HashSet::new(),
             listens: Listens::default(),
             namespaces: Namespaces::default(),
+            filesystems: BTreeMap::new(),
             listens_changed: false,
         }
     }

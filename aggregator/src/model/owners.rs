@@ -418,9 +418,6 @@ pub(super) enum Owner {
 fn other(executable: &Executable) -> Identity {
     Identity {
         id: format!("/other/{}", String::from_utf8_lossy(executable.as_bytes())),
-        app_id: String::new(),
-        image: None,
-        runtime: "",
-        published: Vec::new(),
+        ..Identity::default()
     }
 }

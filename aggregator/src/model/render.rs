@@ -19,6 +19,8 @@ pub struct SeriesLimits {
     pub destinations: u64,
     /// Listening addresses not shown.
     pub listens: u64,
+    /// Volumes not shown.
+    pub volumes: u64,
     /// Containers not shown.
     pub containers: u64,
     /// Cgroups refused.
@@ -77,6 +79,7 @@ impl Model {
             .collect();
         self.render_processes(page, &shown);
         render_resources(page, &shown);
+        self.render_volumes(page, &shown);
         render_network(page, &shown);
     }
 
@@ -91,6 +94,12 @@ impl Model {
             .iter()
             .map(|container| self.containers.process_totals(container, &self.cgroups))
             .collect();
+        page.family(&family::APPLICATION_TYPE);
+        for container in shown {
+            for application in container.applications.labels() {
+                page.sample_with(&container.labels, application, 1u64);
+            }
+        }
         page.family(&family::RESTARTS);
         for (container, totals) in shown.iter().zip(&totals) {
             page.sample(&container.labels, totals.restarts);
@@ -110,6 +119,11 @@ impl Model {
                 .map(|(_, container)| container.destinations.over_budget())
                 .sum(),
             listens: self.listens_over_budget(),
+            volumes: self
+                .containers
+                .iter()
+                .map(|(_, container)| container.volumes_over_budget)
+                .sum(),
             containers: self.containers.refused,
             cgroups: self.cgroups.refused,
         }

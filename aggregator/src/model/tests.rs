@@ -123,7 +123,7 @@ fn identity(id: String) -> Identity {
         app_id: String::new(),
         image: Some("img:1".into()),
         runtime: "docker",
-        published: Vec::new(),
+        ..Identity::default()
     }
 }
 
@@ -531,4 +531,54 @@ fn unknown_containers_are_tried_again_and_hurt_nobody() {
     );
     node.apply(&[flow(WEB, DB, 1, 0)]);
     assert_eq!(node.connects(&["web.service"]), Some(1.0));
+}
+
+#[test]
+fn published_ports_are_listens_of_the_host() {
+    let mut node = Node::new(Settings::default());
+    let path = format!("/docker/{DOCKER_ID}");
+    node.apply(&[cgroup(20, path.as_bytes()), processes(20, 1, 1, 0)]);
+    let published = ["0.0.0.0:80", "[::]:80", "192.0.2.1:81", "0.0.0.0:40000"];
+    for ResolveJob { class } in node.model.next_to_resolve(node.now_ns, 10) {
+        let identity = Identity {
+            published: published.map(|address| address.parse().unwrap()).to_vec(),
+            ..identity("/docker/web".to_owned())
+        };
+        let resolution = Resolution::Container(identity.into());
+        node.model.resolved(&class, resolution, node.now_ns);
+    }
+    let jobs = node.model.namespaces_to_read();
+    assert_eq!((jobs[0].netns, &jobs[0].pids[..]), (7, &[1][..]));
+    let host = ["127.0.0.1", "10.0.0.1", "fd00::1"].map(|ip| ip.parse().unwrap());
+    node.model
+        .set_namespace_addresses([(7, host.to_vec())].into());
+    node.pass(1);
+    let shown = |node: &Node| {
+        let page = node.page();
+        let mut lines: Vec<_> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("container_net_tcp_listen_info{"))
+            .map(|line| line.split_once("listen_addr=\"").unwrap().1.to_owned())
+            .collect();
+        lines.sort();
+        lines
+    };
+    let expected = |value| {
+        [
+            "10.0.0.1:80",
+            "127.0.0.1:80",
+            "192.0.2.1:81",
+            "[fd00::1]:80",
+        ]
+        .map(|address| format!("{address}\",proxy=\"dockerd\"}} {value}"))
+    };
+    assert_eq!(shown(&node), expected(1));
+    // They end with the container's last process, and do not keep it for ever.
+    node.apply(&[processes(20, 0, 1, 0)]);
+    node.pass(1);
+    node.pass(1);
+    assert_eq!(shown(&node), expected(0));
+    node.pass(601);
+    node.pass(601);
+    assert_eq!(node.page().matches("/docker/web").count(), 0);
 }

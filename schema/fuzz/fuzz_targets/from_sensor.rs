@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nodescope_schema::{
-    Decoded, FromSensorSink, Record, RecordWriter, Reply, SensorHello, decode_from_sensor,
+    Decoded, FilesystemReply, FromSensorSink, Record, RecordWriter, Reply, SensorHello, decode_from_sensor,
 };
 
 #[derive(Default)]
@@ -32,6 +32,10 @@ impl FromSensorSink for Again {
     }
 
     fn reply(&mut self, _: Reply) {
+        self.others += 1;
+    }
+
+    fn filesystem_reply(&mut self, _: FilesystemReply) {
         self.others += 1;
     }
 }

@@ -3,7 +3,9 @@
 use capnp::message::{Reader, ReaderOptions};
 use capnp::serialize::{BufferSegments, read_message_from_flat_slice};
 
-use super::read_message::{read_from_aggregator, read_reply, read_sensor_hello};
+use super::read_message::{
+    read_filesystem_reply, read_from_aggregator, read_reply, read_sensor_hello,
+};
 use super::read_record::{Skip, read_record};
 use super::sensor_capnp as wire;
 use super::{NESTING_LIMIT, TRAVERSAL_LIMIT_WORDS};
@@ -53,6 +55,10 @@ pub fn decode_from_sensor(
             sink.reply(reply);
             Decoded::Reply
         })),
+        Ok(Which::FilesystemReply(reply)) => {
+            sink.filesystem_reply(read_filesystem_reply(reply?));
+            Ok(Decoded::Reply)
+        }
         Ok(Which::None(())) | Err(_) => Ok(Decoded::Unknown),
     }
 }

@@ -5,7 +5,7 @@ use capnp::serialize;
 
 use super::bounds::{MAX_NAME_BYTES, MAX_PATH_BYTES, cut_bytes, cut_name};
 use super::sensor_capnp as wire;
-use crate::{AggregatorHello, OpenFile, Reply, Request, RequestKind, SensorHello};
+use crate::{AggregatorHello, FilesystemReply, OpenFile, Reply, Request, RequestKind, SensorHello};
 
 /// The sensor's first message. Texts longer than [`MAX_NAME_BYTES`] are cut.
 pub fn encode_sensor_hello(hello: &SensorHello<'_>) -> Vec<u8> {
@@ -39,6 +39,19 @@ pub fn encode_reply(reply: &Reply) -> Vec<u8> {
     to_bytes(&message)
 }
 
+/// The granting answer to a request for the space of a file system.
+pub fn encode_filesystem_reply(reply: &FilesystemReply) -> Vec<u8> {
+    let mut message = Builder::new_default();
+    let mut out = message
+        .init_root::<wire::from_sensor::Builder<'_>>()
+        .init_filesystem_reply();
+    out.set_id(reply.id);
+    out.set_size_bytes(reply.space.size_bytes);
+    out.set_free_bytes(reply.space.free_bytes);
+    out.set_available_bytes(reply.space.available_bytes);
+    to_bytes(&message)
+}
+
 /// The aggregator's first message. A release longer than [`MAX_NAME_BYTES`] is cut.
 pub fn encode_aggregator_hello(hello: &AggregatorHello<'_>) -> Vec<u8> {
     let mut message = Builder::new_default();
@@ -62,6 +75,11 @@ pub fn encode_request(request: &Request<'_>) -> Vec<u8> {
     match &request.kind {
         RequestKind::OpenFile(open) => write_open_file(out.init_open_file(), open),
         RequestKind::Status => out.set_status(()),
+        RequestKind::StatFilesystem(stat) => {
+            let mut out = out.init_stat_filesystem();
+            out.set_major(stat.major);
+            out.set_minor(stat.minor);
+        }
     }
     to_bytes(&message)
 }

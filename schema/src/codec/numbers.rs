@@ -27,7 +27,7 @@ macro_rules! same_members {
 
 same_members!(FlowKind: Destination, Other, Evicted);
 same_members!(Verdict: Ok, Degraded, Unsupported, Failed);
-same_members!(Refusal: BadArgument, NotFound, Forbidden, RateLimited, Io, Unknown);
+same_members!(Refusal: BadArgument, NotFound, Forbidden, RateLimited, Io, Unknown, Busy);
 same_members!(FileKind: DockerConfig, DockerDaemon, ContainerdBundle, StorageBundle, StorageContainers, LxcConfig, SystemUuid);
 
 #[cfg(test)]

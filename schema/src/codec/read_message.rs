@@ -4,8 +4,8 @@ use capnp::{NotInSchema, text};
 
 use super::sensor_capnp as wire;
 use crate::{
-    AggregatorHello, DecodeError, FromAggregator, OpenFile, Refusal, Reply, Request, RequestKind,
-    SensorHello,
+    AggregatorHello, DecodeError, FilesystemReply, FilesystemSpace, FromAggregator, OpenFile,
+    Refusal, Reply, Request, RequestKind, SensorHello, StatFilesystem,
 };
 
 pub(super) fn read_sensor_hello(
@@ -37,6 +37,17 @@ pub(super) fn read_reply(reply: wire::reply::Reader<'_>) -> Option<Reply> {
         id: reply.get_id(),
         result,
     })
+}
+
+pub(super) fn read_filesystem_reply(reply: wire::filesystem_reply::Reader<'_>) -> FilesystemReply {
+    FilesystemReply {
+        id: reply.get_id(),
+        space: FilesystemSpace {
+            size_bytes: reply.get_size_bytes(),
+            free_bytes: reply.get_free_bytes(),
+            available_bytes: reply.get_available_bytes(),
+        },
+    }
 }
 
 pub(super) fn read_from_aggregator(
@@ -77,6 +88,13 @@ fn read_request(request: wire::request::Reader<'_>) -> Result<Request<'_>, Decod
             })
         }
         Which::Status(()) => RequestKind::Status,
+        Which::StatFilesystem(stat) => {
+            let stat = stat?;
+            RequestKind::StatFilesystem(StatFilesystem {
+                major: stat.get_major(),
+                minor: stat.get_minor(),
+            })
+        }
     };
     Ok(Request { id, kind })
 }

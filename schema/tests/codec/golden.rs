@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use nodescope_schema::{
-    AggregatorHello, Decoded, FromAggregator, Refusal, Reply, Request, RequestKind,
-    decode_from_aggregator, decode_from_sensor, encode_aggregator_hello, encode_reply,
-    encode_request, encode_sensor_hello,
+    AggregatorHello, Decoded, FilesystemReply, FilesystemSpace, FromAggregator, Refusal, Reply,
+    Request, RequestKind, decode_from_aggregator, decode_from_sensor, encode_aggregator_hello,
+    encode_filesystem_reply, encode_reply, encode_request, encode_sensor_hello,
 };
 
-use crate::support::{HELLO, OPEN_FILE, RECORDS, Spoken, assert_holds, packet};
+use crate::support::{HELLO, OPEN_FILE, RECORDS, STAT_FILESYSTEM, Spoken, assert_holds, packet};
 
 const REGENERATE: &str = "NODESCOPE_REGENERATE_GOLDEN";
 const SEQUENCE: u64 = 0x0102_0304;
@@ -23,6 +23,15 @@ const AGGREGATOR_HELLO: AggregatorHello<'static> = AggregatorHello {
     version: 1,
     oldest_version: 1,
     release: "0.1.0",
+};
+
+const FILESYSTEM_REPLY: FilesystemReply = FilesystemReply {
+    id: 62,
+    space: FilesystemSpace {
+        size_bytes: 0x0a0b,
+        free_bytes: 0x0809,
+        available_bytes: 0x0607,
+    },
 };
 
 fn folder() -> PathBuf {
@@ -48,7 +57,7 @@ fn replies() -> [(&'static str, Reply); 2] {
     ]
 }
 
-fn requests() -> [(&'static str, Request<'static>); 2] {
+fn requests() -> [(&'static str, Request<'static>); 3] {
     [
         (
             "request_open_file",
@@ -62,6 +71,13 @@ fn requests() -> [(&'static str, Request<'static>); 2] {
             Request {
                 id: 71,
                 kind: RequestKind::Status,
+            },
+        ),
+        (
+            "request_stat_filesystem",
+            Request {
+                id: 72,
+                kind: STAT_FILESYSTEM,
             },
         ),
     ]
@@ -80,6 +96,10 @@ fn fixtures() -> Vec<(String, Vec<u8>)> {
             packet(&RECORDS.map(|(_, record)| record), SEQUENCE),
         ),
     ];
+    fixtures.push((
+        "reply_filesystem".to_owned(),
+        encode_filesystem_reply(&FILESYSTEM_REPLY),
+    ));
     fixtures.extend(replies().map(|(name, reply)| (name.to_owned(), encode_reply(&reply))));
     fixtures.extend(requests().map(|(name, request)| (name.to_owned(), encode_request(&request))));
     fixtures.extend(
@@ -148,6 +168,8 @@ fn the_bytes_of_messages_still_say_the_same() {
     for (name, reply) in replies() {
         assert_eq!(said(name, Decoded::Reply), [format!("{reply:?}")]);
     }
+    let space = format!("{FILESYSTEM_REPLY:?}");
+    assert_eq!(said("reply_filesystem", Decoded::Reply), [space]);
 
     let asks = |name: &str, expected: FromAggregator<'_>| {
         decode_from_aggregator(&golden(name), |message| assert_eq!(message, expected)).unwrap();

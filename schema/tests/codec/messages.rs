@@ -1,13 +1,14 @@
 //! Hellos, replies and requests, and how a library meets a newer one.
 
 use nodescope_schema::{
-    AggregatorHello, Decoded, FileKind, FromAggregator, MAX_NAME_BYTES, MAX_PATH_BYTES,
-    OLDEST_PROTOCOL_VERSION, OpenFile, PROTOCOL_VERSION, Refusal, Reply, Request, RequestKind,
-    SensorHello, common_version, decode_from_aggregator, decode_from_sensor,
-    encode_aggregator_hello, encode_reply, encode_request, encode_sensor_hello,
+    AggregatorHello, Decoded, FileKind, FilesystemReply, FilesystemSpace, FromAggregator,
+    MAX_NAME_BYTES, MAX_PATH_BYTES, OLDEST_PROTOCOL_VERSION, OpenFile, PROTOCOL_VERSION, Refusal,
+    Reply, Request, RequestKind, SensorHello, common_version, decode_from_aggregator,
+    decode_from_sensor, encode_aggregator_hello, encode_filesystem_reply, encode_reply,
+    encode_request, encode_sensor_hello,
 };
 
-use crate::support::{HELLO, OPEN_FILE, Spoken};
+use crate::support::{HELLO, OPEN_FILE, STAT_FILESYSTEM, Spoken};
 
 fn assert_says(packet: &[u8], kind: Decoded, said: &str) {
     let mut sink = Spoken::default();
@@ -65,9 +66,27 @@ fn replies_come_back_with_every_refusal() {
 }
 
 #[test]
+fn the_space_of_a_file_system_comes_back() {
+    let reply = FilesystemReply {
+        id: u64::MAX,
+        space: FilesystemSpace {
+            size_bytes: u64::MAX,
+            free_bytes: 2,
+            available_bytes: 1,
+        },
+    };
+    let packet = encode_filesystem_reply(&reply);
+    assert_says(&packet, Decoded::Reply, &format!("{reply:?}"));
+}
+
+#[test]
 fn requests_come_back_with_every_kind_of_file() {
     let files = FileKind::ALL.map(|kind| RequestKind::OpenFile(OpenFile { kind, ..OPEN_FILE }));
-    for (id, kind) in (1..).zip(files.into_iter().chain([RequestKind::Status])) {
+    for (id, kind) in (1..).zip(
+        files
+            .into_iter()
+            .chain([RequestKind::Status, STAT_FILESYSTEM]),
+    ) {
         let request = Request { id, kind };
         assert_asks(&encode_request(&request), FromAggregator::Request(request));
     }

@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nodescope_schema::{
-    BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, FileKind, Flow, FlowKey, FlowKind,
-    FlowTotals, FromSensorSink, Hook, Listen, Loss, MapFill, OpenFile, Owner, Processes, Record,
-    RecordWriter, Reply, SensorHello, SensorStatus, Verdict, Workload, decode_from_sensor,
+    BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, FileKind, FilesystemReply, Flow, FlowKey,
+    FlowKind, FlowTotals, FromSensorSink, Hook, Listen, Loss, MapFill, OpenFile, Owner, Processes,
+    Record, RecordWriter, Reply, RequestKind, SensorHello, SensorStatus, StatFilesystem, Verdict,
+    Workload, decode_from_sensor,
 };
 
 const OWNER: Owner<'static> = Owner {
@@ -43,6 +44,12 @@ pub(crate) const OPEN_FILE: OpenFile<'static> = OpenFile {
     root: b"/data/docker",
     uid: 1000,
 };
+
+pub(crate) const STAT_FILESYSTEM: RequestKind<'static> =
+    RequestKind::StatFilesystem(StatFilesystem {
+        major: 259,
+        minor: 0x000f_ffff,
+    });
 
 pub(crate) const WORD: usize = 8;
 /// Words before the first record: table, root pointer, message (2), batch (2), tag of the list.
@@ -218,6 +225,10 @@ impl FromSensorSink for Spoken {
     }
 
     fn reply(&mut self, reply: Reply) {
+        self.0.push(format!("{reply:?}"));
+    }
+
+    fn filesystem_reply(&mut self, reply: FilesystemReply) {
         self.0.push(format!("{reply:?}"));
     }
 }

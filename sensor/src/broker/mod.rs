@@ -1,5 +1,5 @@
 //! The file broker: opens the files of a closed table for the client, in a thread of its own so that a slow file system
-//! never holds up the stream.
+//! never holds up the stream; and tells how full file systems are, see [`filesystems`].
 //!
 //! [`arguments`] checks a request's form, [`kinds`] says which paths it means, [`walk`] opens one of them safely. The
 //! thread has a queue of [`QUEUE_LENGTH`] requests; when it is full, or more come than [`OPENS_PER_SECOND`], the request
@@ -7,7 +7,9 @@
 //! nothing else.
 
 pub mod arguments;
+pub mod filesystems;
 pub mod kinds;
+pub mod mounts;
 pub mod walk;
 
 use std::io;
@@ -17,7 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nodescope_schema::{OpenFile, Refusal};
+use nodescope_schema::{FilesystemSpace, OpenFile, Refusal, StatFilesystem};
 
 use crate::passwd;
 use crate::rate::TokenBucket;
@@ -36,6 +38,7 @@ pub const QUEUE_LENGTH: usize = 256;
 #[derive(Debug)]
 pub struct Broker {
     jobs: SyncSender<Job>,
+    filesystems: SyncSender<filesystems::Job>,
     answers: Receiver<Answer>,
     wake: Arc<EventFd>,
     bucket: TokenBucket,
@@ -48,8 +51,39 @@ pub struct Answer {
     pub connection: u64,
     /// The request's number.
     pub id: u64,
-    /// The file, open for reading.
-    pub result: Result<OwnedFd, Refusal>,
+    /// What was asked for.
+    pub result: Result<Given, Refusal>,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum Given {
+    /// A file, open for reading.
+    File(OwnedFd),
+    /// The space of a file system.
+    Space(FilesystemSpace),
+}
+
+/// The threads' side of the queue of answers.
+#[derive(Debug, Clone)]
+struct Answers {
+    queue: SyncSender<Answer>,
+    wake: Arc<EventFd>,
+}
+
+impl Answers {
+    /// Returns whether anybody takes answers.
+    fn give(&self, connection: u64, id: u64, result: Result<Given, Refusal>) -> bool {
+        let answer = Answer {
+            connection,
+            id,
+            result,
+        };
+        let taken = self.queue.send(answer).is_ok();
+        // It fails only when the counter is full, and then it is readable.
+        let _ = self.wake.write(1);
+        taken
+    }
 }
 
 #[derive(Debug)]
@@ -60,29 +94,26 @@ struct Job {
 }
 
 impl Broker {
-    /// Starts the thread and waits until it runs, so that a seccomp filter set afterwards need not allow its start.
+    /// Starts the threads and waits until they run, so that a seccomp filter set afterwards need not allow their start.
     ///
     /// # Errors
-    /// The thread or its event descriptor cannot be made.
+    /// A thread or the event descriptor cannot be made.
     pub fn start(files: Files) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
         )?);
         let (jobs, job_queue) = sync_channel::<Job>(QUEUE_LENGTH);
         let (answer_queue, answers) = sync_channel(QUEUE_LENGTH);
-        let (ready, started) = sync_channel(1);
-        let thread_wake = Arc::clone(&wake);
-        std::thread::Builder::new()
-            .name("broker".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                let _ = ready.send(());
-                serve(&files, &job_queue, &answer_queue, &thread_wake);
-            })?;
-        started.recv().map_err(io::Error::other)?;
+        let answer_queue = Answers {
+            queue: answer_queue,
+            wake: Arc::clone(&wake),
+        };
+        let filesystems = filesystems::start(&answer_queue)?;
+        start_thread("broker", move || serve(&files, &job_queue, &answer_queue))?;
         let bucket = TokenBucket::new(OPENS_PER_SECOND, OPENS_BURST, Instant::now());
         Ok(Self {
             jobs,
+            filesystems,
             answers,
             wake,
             bucket,
@@ -112,6 +143,30 @@ impl Broker {
         self.jobs.try_send(job).map_err(|_| Refusal::RateLimited)
     }
 
+    /// Asks for the space of a file system.
+    ///
+    /// # Errors
+    /// Refused at once: too many requests.
+    pub fn stat(
+        &mut self,
+        connection: u64,
+        id: u64,
+        filesystem: StatFilesystem,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if !self.bucket.take(now) {
+            return Err(Refusal::RateLimited);
+        }
+        let job = filesystems::Job {
+            connection,
+            id,
+            filesystem,
+        };
+        self.filesystems
+            .try_send(job)
+            .map_err(|_| Refusal::RateLimited)
+    }
+
     /// Readable when there are answers.
     pub fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
@@ -127,29 +182,28 @@ impl Broker {
     }
 }
 
-/// The thread needs little; musl's and glibc's defaults differ.
+/// A thread needs little; musl's and glibc's defaults differ.
 const STACK_BYTES: usize = 256 << 10;
 
-fn serve(files: &Files, jobs: &Receiver<Job>, answers: &SyncSender<Answer>, wake: &EventFd) {
-    for Job {
-        connection,
-        id,
-        query,
-    } in jobs
-    {
-        let result = files.open(&query);
-        if answers
-            .send(Answer {
-                connection,
-                id,
-                result,
-            })
-            .is_err()
-        {
+/// Starts a thread and waits until it runs.
+fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let (ready, started) = sync_channel(1);
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let _ = ready.send(());
+            body();
+        })?;
+    started.recv().map_err(io::Error::other)
+}
+
+fn serve(files: &Files, jobs: &Receiver<Job>, answers: &Answers) {
+    for job in jobs {
+        let result = files.open(&job.query).map(Given::File);
+        if !answers.give(job.connection, job.id, result) {
             return;
         }
-        // It fails only when the counter is full, and then it is readable.
-        let _ = wake.write(1);
     }
 }
 

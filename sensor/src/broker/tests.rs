@@ -3,7 +3,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use nodescope_schema::FileKind;
+use nodescope_schema::{FileKind, StatFilesystem};
 
 use super::*;
 
@@ -162,4 +162,49 @@ fn wait_for_answer(broker: &Broker) -> Answer {
         std::thread::sleep(Duration::from_millis(10));
     }
     panic!("no answer");
+}
+
+fn device_of_root() -> StatFilesystem {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let root = table
+        .lines()
+        .rfind(|line| line.split(' ').nth(4) == Some("/"))
+        .unwrap();
+    let (major, minor) = root.split(' ').nth(2).unwrap().split_once(':').unwrap();
+    StatFilesystem {
+        major: major.parse().unwrap(),
+        minor: minor.parse().unwrap(),
+    }
+}
+
+#[test]
+fn tells_how_full_a_file_system_is() {
+    let mut broker = Broker::start(files(Path::new("/"))).unwrap();
+    let now = Instant::now();
+    assert_eq!(broker.stat(7, 1, device_of_root(), now), Ok(()));
+    let answer = wait_for_answer(&broker);
+    assert_eq!((answer.connection, answer.id), (7, 1));
+    let Ok(Given::Space(space)) = answer.result else {
+        panic!("{:?}", answer.result);
+    };
+    let real = nix::sys::statvfs::statvfs("/").unwrap();
+    let unit = real.fragment_size();
+    assert_eq!(space.size_bytes, real.blocks() * unit);
+    // Somebody may write meanwhile.
+    let free = real.blocks_free() * unit;
+    assert!(
+        space.free_bytes.abs_diff(free) < 1 << 30,
+        "{space:?} {free}"
+    );
+    assert!(space.available_bytes <= space.free_bytes && space.free_bytes <= space.size_bytes);
+
+    let nothing = StatFilesystem {
+        major: u32::MAX,
+        minor: 0,
+    };
+    assert_eq!(broker.stat(7, 2, nothing, now), Ok(()));
+    assert_eq!(
+        wait_for_answer(&broker).result.err(),
+        Some(Refusal::NotFound)
+    );
 }

@@ -7,12 +7,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use nodescope_schema::{
-    DecodeError, FromAggregator, Refusal, Reply, Request, RequestKind, decode_from_aggregator,
-    encode_reply,
+    DecodeError, FilesystemReply, FromAggregator, Refusal, Reply, Request, RequestKind,
+    decode_from_aggregator, encode_filesystem_reply, encode_reply,
 };
 
 use super::client::{Client, Sent};
-use crate::broker::{Answer, Broker};
+use crate::broker::{Answer, Broker, Given};
 use crate::losses::{Losses, Lost};
 
 /// What a message makes of the connection.
@@ -87,8 +87,14 @@ impl Requests {
     }
 
     fn request(&mut self, request: Request<'_>, client: &Client, losses: &mut Losses) -> Turn {
-        let open = match request.kind {
-            RequestKind::OpenFile(open) => open,
+        let now = Instant::now();
+        let submitted = match request.kind {
+            RequestKind::OpenFile(open) => {
+                self.broker.submit(client.number, request.id, &open, now)
+            }
+            RequestKind::StatFilesystem(filesystem) => {
+                self.broker.stat(client.number, request.id, filesystem, now)
+            }
             RequestKind::Status => {
                 let turn = self.reply(request.id, Ok(None), client);
                 return if turn == Turn::Continue {
@@ -98,10 +104,7 @@ impl Requests {
                 };
             }
         };
-        match self
-            .broker
-            .submit(client.number, request.id, &open, Instant::now())
-        {
+        match submitted {
             Ok(()) => {
                 self.waiting += 1;
                 Turn::Continue
@@ -138,23 +141,28 @@ impl Requests {
         self.send(message, descriptor, client)
     }
 
-    fn reply(
-        &mut self,
-        id: u64,
-        result: Result<Option<OwnedFd>, Refusal>,
-        client: &Client,
-    ) -> Turn {
+    fn reply(&mut self, id: u64, result: Result<Option<Given>, Refusal>, client: &Client) -> Turn {
         let count = if result.is_ok() {
             &mut self.granted
         } else {
             &mut self.refused
         };
         *count += 1;
-        let (result, descriptor) = match result {
-            Ok(descriptor) => (Ok(()), descriptor),
-            Err(refusal) => (Err(refusal), None),
+        let (message, descriptor) = match result {
+            Ok(None) => (encode_reply(&Reply { id, result: Ok(()) }), None),
+            Ok(Some(Given::File(file))) => {
+                (encode_reply(&Reply { id, result: Ok(()) }), Some(file))
+            }
+            Ok(Some(Given::Space(space))) => (
+                encode_filesystem_reply(&FilesystemReply { id, space }),
+                None,
+            ),
+            Err(refusal) => {
+                let result = Err(refusal);
+                (encode_reply(&Reply { id, result }), None)
+            }
         };
-        self.send(encode_reply(&Reply { id, result }), descriptor, client)
+        self.send(message, descriptor, client)
     }
 
     fn send(&mut self, message: Vec<u8>, descriptor: Option<OwnedFd>, client: &Client) -> Turn {

@@ -65,7 +65,7 @@ fn open_reason(error: OpenError) -> RetryReason {
     match error {
         OpenError::Disconnected => RetryReason::Disconnected,
         OpenError::TimedOut => RetryReason::TimedOut,
-        OpenError::Refused(Refusal::RateLimited) => RetryReason::RateLimited,
+        OpenError::Refused(Refusal::RateLimited | Refusal::Busy) => RetryReason::RateLimited,
         OpenError::Refused(Refusal::NotFound | Refusal::BadArgument | Refusal::Unknown) => {
             RetryReason::NotFound
         }

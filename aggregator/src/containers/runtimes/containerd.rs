@@ -93,7 +93,10 @@ impl Runtime for Containerd {
 
 /// Reads a bundle's `config.json`.
 pub fn parse(bytes: &[u8]) -> Result<Metadata, ParseError> {
-    let mut annotations = oci::annotations(bytes)?;
+    let oci::Bundle {
+        mut annotations,
+        mounts,
+    } = oci::parse(bytes)?;
     let kind = oci::take(&mut annotations, "io.kubernetes.cri.container-type");
     let mut metadata = Metadata {
         name: oci::take(&mut annotations, "nerdctl/name"),
@@ -105,6 +108,7 @@ pub fn parse(bytes: &[u8]) -> Result<Metadata, ParseError> {
     let cri =
         CRI_FACTS.map(|(annotation, fact)| Some((fact, oci::take(&mut annotations, annotation)?)));
     metadata.note(annotations);
+    metadata.note_mounts(mounts);
     metadata.note(cri.into_iter().flatten());
     Ok(metadata)
 }

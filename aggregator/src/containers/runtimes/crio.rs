@@ -45,7 +45,10 @@ impl Runtime for Crio {
 
 /// Reads `userdata/config.json`.
 pub fn parse(bytes: &[u8]) -> Result<Metadata, ParseError> {
-    let mut annotations = oci::annotations(bytes)?;
+    let oci::Bundle {
+        mut annotations,
+        mounts,
+    } = oci::parse(bytes)?;
     let kind = oci::take(&mut annotations, "io.kubernetes.cri-o.ContainerType");
     let mut metadata = Metadata {
         image: oci::take(&mut annotations, "io.kubernetes.cri-o.ImageName"),
@@ -53,5 +56,6 @@ pub fn parse(bytes: &[u8]) -> Result<Metadata, ParseError> {
         ..Metadata::default()
     };
     metadata.note(annotations);
+    metadata.note_mounts(mounts);
     Ok(metadata)
 }

@@ -56,6 +56,13 @@ struct Container {
     name: Lenient<String>,
     config: Lenient<Config>,
     network_settings: Lenient<NetworkSettings>,
+    mount_points: Lenient<BTreeMap<String, Lenient<MountPoint>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct MountPoint {
+    source: Lenient<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -95,6 +102,8 @@ pub fn parse(bytes: &[u8]) -> Result<Metadata, ParseError> {
         Some((name, value.to_owned()))
     }));
     metadata.note(metadata::strings(config.labels.0.unwrap_or_default()));
+    let mounts = container.mount_points.0.unwrap_or_default().into_iter();
+    metadata.note_mounts(mounts.filter_map(|(point, mount)| Some((point, mount.0?.source.0?))));
     Ok(metadata)
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use nodescope_schema::FileKind;
 use proptest::prelude::*;
 
-use super::super::metadata::Fact;
+use super::super::metadata::{Fact, MAX_VOLUMES};
 use super::*;
 
 macro_rules! fixture {
@@ -357,4 +357,27 @@ proptest! {
             let _ = parse(&bytes);
         }
     }
+}
+
+#[test]
+fn mounts_tell_kubernetes_volumes() {
+    const BUNDLE: &[u8] = br#"{"mounts": [
+        {"destination": "/data", "source": "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv/mount"},
+        {"destination": "/proc", "type": "proc", "source": "proc"}, {"destination": "/x"}, 5]}"#;
+    const DOCKER: &[u8] = br#"{"MountPoints": {"/srv": {"Source": "/srv"}, "/x": 1, "/y": {},
+        "/data": {"Source": "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv/mount"}}}"#;
+    for metadata in [
+        containerd::parse(BUNDLE),
+        crio::parse(BUNDLE),
+        docker::parse(DOCKER),
+    ] {
+        let volumes = metadata.unwrap().volumes;
+        assert_eq!(volumes.len(), 1);
+        assert!(volumes["/data"].ends_with("kubernetes.io~csi/pv/mount"));
+    }
+    let many = |at| format!(r#"{{"destination": "/{at}", "source": "/volume-subpaths/{at}/"}}"#);
+    let many: Vec<_> = (0..1000).map(many).collect();
+    let bundle = format!(r#"{{"mounts": [{}]}}"#, many.join(","));
+    let metadata = crio::parse(bundle.as_bytes()).unwrap();
+    assert_eq!(metadata.volumes.len(), MAX_VOLUMES);
 }

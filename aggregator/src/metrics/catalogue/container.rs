@@ -12,6 +12,14 @@ family!(
     "Image of a container, always 1"
 );
 family!(
+    APPLICATION_TYPE,
+    Gauge,
+    Container,
+    "container_application_type",
+    ["application_type"],
+    "Kind of program that a live process of the container is, guessed from its command line, always 1"
+);
+family!(
     RESTARTS,
     Counter,
     Container,
@@ -92,6 +100,62 @@ family!(
     "Time some or all tasks of the cgroup waited for block I/O, in seconds"
 );
 family!(
+    DISK_SIZE,
+    Gauge,
+    Container,
+    "container_resources_disk_size_bytes",
+    ["mount_point", "device", "volume"],
+    "Size of the file system at a mount point of the container, in bytes"
+);
+family!(
+    DISK_USED,
+    Gauge,
+    Container,
+    "container_resources_disk_used_bytes",
+    ["mount_point", "device", "volume"],
+    "Used space of the file system at a mount point of the container, in bytes"
+);
+family!(
+    DISK_RESERVED,
+    Gauge,
+    Container,
+    "container_resources_disk_reserved_bytes",
+    ["mount_point", "device", "volume"],
+    "Free space of the file system that only root may use, in bytes"
+);
+family!(
+    DISK_READS,
+    Counter,
+    Container,
+    "container_resources_disk_reads_total",
+    ["mount_point", "device", "volume"],
+    "Reads of the container from the disk below a mount point"
+);
+family!(
+    DISK_READ_BYTES,
+    Counter,
+    Container,
+    "container_resources_disk_read_bytes_total",
+    ["mount_point", "device", "volume"],
+    "Bytes the container read from the disk below a mount point"
+);
+family!(
+    DISK_WRITES,
+    Counter,
+    Container,
+    "container_resources_disk_writes_total",
+    ["mount_point", "device", "volume"],
+    "Writes of the container to the disk below a mount point"
+);
+family!(
+    DISK_WRITTEN_BYTES,
+    Counter,
+    Container,
+    "container_resources_disk_written_bytes_total",
+    ["mount_point", "device", "volume"],
+    "Bytes the container wrote to the disk below a mount point"
+);
+family!(
     OOM_KILLS,
     Counter,
     Container,
@@ -105,7 +169,7 @@ family!(
     Container,
     "container_net_tcp_listen_info",
     ["listen_addr", "proxy"],
-    "1 while the container listens on the TCP address, 0 when it stopped a short time ago"
+    "1 while the container, or docker's proxy for it, listens on the TCP address, 0 when it stopped a short time ago"
 );
 family!(
     SUCCESSFUL_CONNECTS,
@@ -167,6 +231,7 @@ family!(
 /// The families of this file, in the order of their exposition.
 pub static FAMILIES: &[&Descriptor] = &[
     &INFO,
+    &APPLICATION_TYPE,
     &RESTARTS,
     &CPU_LIMIT,
     &CPU_USAGE,
@@ -177,6 +242,13 @@ pub static FAMILIES: &[&Descriptor] = &[
     &MEMORY_CACHE,
     &MEMORY_PRESSURE,
     &IO_PRESSURE,
+    &DISK_SIZE,
+    &DISK_USED,
+    &DISK_RESERVED,
+    &DISK_READS,
+    &DISK_READ_BYTES,
+    &DISK_WRITES,
+    &DISK_WRITTEN_BYTES,
     &OOM_KILLS,
     &LISTEN_INFO,
     &SUCCESSFUL_CONNECTS,

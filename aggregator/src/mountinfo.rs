@@ -1,39 +1,66 @@
-//! Lines of `/proc/self/mountinfo`, see proc_pid_mountinfo(5). Anybody with a user namespace chooses the bytes in them.
+//! Lines of `/proc/PID/mountinfo`, see proc_pid_mountinfo(5). Anybody with a user namespace chooses the bytes in them.
 
 use std::borrow::Cow;
 
+use nodescope_schema::StatFilesystem;
+
 /// One mount.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mount<'a> {
+pub(crate) struct Mount<'a> {
+    /// Device number of the file system.
+    pub(crate) device: StatFilesystem,
     /// Directory of the file system that is mounted.
-    pub(super) root: Cow<'a, [u8]>,
+    pub(crate) root: Cow<'a, [u8]>,
     /// Where it is mounted.
-    pub(super) point: Cow<'a, [u8]>,
+    pub(crate) point: Cow<'a, [u8]>,
+    /// Whether the mount, and the file system below it, may be written to.
+    pub(crate) is_writable: bool,
     /// Type of the file system.
-    pub(super) kind: &'a [u8],
+    pub(crate) kind: &'a [u8],
+    /// What is mounted, as the type of file system names it: a device's path, a server.
+    pub(crate) source: Cow<'a, [u8]>,
     /// Options of the file system, separated by commas; of a v1 hierarchy also its controllers.
-    pub(super) options: &'a [u8],
+    pub(crate) options: &'a [u8],
 }
 
 /// All mounts whose line is complete.
-pub(super) fn parse(bytes: &[u8]) -> impl Iterator<Item = Mount<'_>> {
+pub(crate) fn parse(bytes: &[u8]) -> impl Iterator<Item = Mount<'_>> {
     bytes.split(|byte| *byte == b'\n').filter_map(parse_line)
 }
 
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE SUPER_OPTIONS`.
 fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let root = unescape(fields.nth(3)?);
+    let device = device(fields.nth(2)?)?;
+    let root = unescape(fields.next()?);
     let point = unescape(fields.next()?);
-    fields.next()?;
+    let mount_options = fields.next()?;
     fields.find(|field| *field == b"-")?;
     let kind = fields.next()?;
-    let options = fields.nth(1)?;
+    let source = unescape(fields.next()?);
+    let options = fields.next()?;
+    let may_write = |options: &[u8]| options.split(|byte| *byte == b',').any(|one| one == b"rw");
     Some(Mount {
+        device,
         root,
         point,
+        is_writable: may_write(mount_options) && may_write(options),
         kind,
+        source,
         options,
+    })
+}
+
+fn device(text: &[u8]) -> Option<StatFilesystem> {
+    parse_device(std::str::from_utf8(text).ok()?)
+}
+
+/// `MAJOR:MINOR`.
+pub(crate) fn parse_device(text: &str) -> Option<StatFilesystem> {
+    let (major, minor) = text.split_once(':')?;
+    Some(StatFilesystem {
+        major: major.parse().ok()?,
+        minor: minor.parse().ok()?,
     })
 }
 

@@ -1,0 +1,140 @@
+//! Reads the command lines of containers' processes: `cgroup.procs` says which they are, `/proc/PID/cmdline` is readable
+//! by all.
+
+use std::collections::BTreeSet;
+
+use crate::applications::{MAX_CMDLINE_BYTES, application_type};
+use crate::cgroupfs::CgroupMounts;
+use crate::host::HostRoot;
+use crate::model::applications::ProcessesJob;
+
+/// Processes of a container that are looked at. The first ones of a container usually are those that say what it is.
+const PROCESSES_PER_CONTAINER: usize = 64;
+
+/// What was found in a container.
+pub(super) type Found = (ProcessesJob, BTreeSet<&'static str>);
+
+/// Looks at the processes of each container. It blocks.
+pub(super) fn read(host: &HostRoot, jobs: Vec<ProcessesJob>) -> Vec<Found> {
+    let Ok(mounts) = CgroupMounts::discover(host) else {
+        return Vec::new();
+    };
+    jobs.into_iter()
+        .map(|job| {
+            let types = types(host, &mounts, &job);
+            (job, types)
+        })
+        .collect()
+}
+
+fn types(host: &HostRoot, mounts: &CgroupMounts, job: &ProcessesJob) -> BTreeSet<&'static str> {
+    job.cgroups
+        .iter()
+        .flat_map(|(of_v2, path)| mounts.processes(*of_v2, path))
+        .take(PROCESSES_PER_CONTAINER)
+        .filter_map(|pid| {
+            let cmdline = host.proc(&format!("{pid}/cmdline"));
+            application_type(&cmdline.first_bytes(MAX_CMDLINE_BYTES).ok()?)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::containers::{Identity, Resolution};
+    use crate::model::{GlobalLabels, Model, Settings};
+    use nodescope_schema::{Cgroup, CgroupKey, Processes, Record};
+
+    use super::*;
+
+    const KEY: CgroupKey = CgroupKey {
+        hierarchy: 0,
+        id: 10,
+    };
+    const PATH: &str = "/system.slice/db.service";
+
+    /// A node with one service whose processes have these command lines.
+    fn node(cmdlines: &[(u32, &str)]) -> (tempfile::TempDir, HostRoot) {
+        let root = tempfile::tempdir().unwrap();
+        let cgroup = root.path().join("cgroup");
+        let directory = cgroup.join(PATH.trim_start_matches('/'));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(cgroup.join("cgroup.controllers"), "").unwrap();
+        let pids: String = cmdlines.iter().map(|(pid, _)| format!("{pid}\n")).collect();
+        std::fs::write(directory.join("cgroup.procs"), pids + "4242\n").unwrap();
+        for (pid, cmdline) in cmdlines {
+            let process = root.path().join(format!("proc/{pid}"));
+            std::fs::create_dir_all(&process).unwrap();
+            std::fs::write(process.join("cmdline"), cmdline).unwrap();
+        }
+        let host = HostRoot::new(root.path()).with_cgroup_root(cgroup);
+        (root, host)
+    }
+
+    fn model() -> Model {
+        let mut model = Model::new(Settings::default(), GlobalLabels::default());
+        model.apply(
+            &Record::Cgroup(Cgroup {
+                key: KEY,
+                path: PATH.as_bytes(),
+                created_ns: 0,
+                removed_ns: 0,
+            }),
+            1,
+        );
+        model.apply(&started(2), 1);
+        for job in model.next_to_resolve(1, 10) {
+            let identity = Identity {
+                id: PATH.to_owned(),
+                ..Identity::default()
+            };
+            model.resolved(&job.class, Resolution::Container(identity.into()), 1);
+        }
+        model
+    }
+
+    fn started(started: u64) -> Record<'static> {
+        Record::Processes(Processes {
+            cgroup: KEY,
+            generation: 1,
+            live: 2,
+            started,
+            ended: started - 2,
+            restarts: 0,
+            oom_kills: 0,
+        })
+    }
+
+    fn round(host: &HostRoot, model: &mut Model, now_ns: u64) -> Vec<BTreeSet<&'static str>> {
+        let found = read(host, model.processes_to_read(now_ns));
+        for (job, types) in &found {
+            model.set_applications(job, types.clone(), now_ns);
+        }
+        found.into_iter().map(|(_, types)| types).collect()
+    }
+
+    #[test]
+    fn processes_tell_what_a_container_runs() {
+        let (_root, host) = node(&[(5, "/usr/bin/postgres\0"), (6, "python3\0x.py\0"), (7, "")]);
+        let found = round(&host, &mut model(), 2);
+        assert_eq!(found, [BTreeSet::from(["postgres", "python"])]);
+    }
+
+    #[test]
+    fn they_are_looked_at_on_change_and_now_and_then() {
+        const SECOND: u64 = 1_000_000_000;
+        let (_root, host) = node(&[(5, "nginx\0")]);
+        let mut model = model();
+        let mut looks = |record: Option<Record<'_>>, at: u64| {
+            if let Some(record) = record {
+                model.apply(&record, at * SECOND);
+            }
+            round(&host, &mut model, at * SECOND).len()
+        };
+        assert_eq!((looks(None, 1), looks(None, 2)), (1, 1), "twice at first");
+        assert_eq!(looks(None, 3), 0);
+        assert_eq!(looks(Some(started(3)), 4), 1, "a process began");
+        assert_eq!((looks(None, 5), looks(None, 6)), (1, 0));
+        assert_eq!((looks(None, 64), looks(None, 65)), (0, 1));
+    }
+}

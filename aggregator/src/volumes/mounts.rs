@@ -1,0 +1,142 @@
+//! Which mounts of a mount namespace are volumes. Pure; the bytes are chosen by whoever may mount there.
+
+use std::collections::BTreeMap;
+
+use nodescope_schema::StatFilesystem as Device;
+
+use crate::mountinfo::{self, Mount};
+
+/// What is in memory or stands for something in the kernel; nothing of it is on a disk.
+const NO_VOLUMES: [&[u8]; 28] = [
+    b"autofs",
+    b"binfmt_misc",
+    b"bpf",
+    b"cgroup",
+    b"cgroup2",
+    b"configfs",
+    b"debugfs",
+    b"devpts",
+    b"devtmpfs",
+    b"efivarfs",
+    b"fuse.gvfsd-fuse",
+    b"fuse.lxcfs",
+    b"fuse.portal",
+    b"fusectl",
+    b"hugetlbfs",
+    b"mqueue",
+    b"nfsd",
+    b"nsfs",
+    b"proc",
+    b"pstore",
+    b"ramfs",
+    b"rpc_pipefs",
+    b"securityfs",
+    b"selinuxfs",
+    b"smackfs",
+    b"sysfs",
+    b"tmpfs",
+    b"tracefs",
+];
+
+/// Single files that every runtime mounts, and which are on the node's own disk.
+const RUNTIME_FILES: [&[u8]; 4] = [
+    b"/etc/hostname",
+    b"/etc/hosts",
+    b"/etc/resolv.conf",
+    b"/run/.containerenv",
+];
+
+/// A writable mount of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VolumeMount {
+    /// Where it is, in the container.
+    pub point: Vec<u8>,
+    /// Directory of the file system that is mounted.
+    pub root: Vec<u8>,
+    /// Device number of the file system.
+    pub device: Device,
+    /// Name of the block device it is on, where only its source tells that.
+    pub block_source: Option<String>,
+}
+
+/// The volumes in a mount table, by mount point. What is covered by a later mount at the same place is left out.
+pub fn writable(table: &[u8]) -> Vec<VolumeMount> {
+    let mut by_point = BTreeMap::new();
+    for mount in mountinfo::parse(table) {
+        by_point.insert(mount.point.to_vec(), mount);
+    }
+    by_point.into_values().filter_map(volume).collect()
+}
+
+fn volume(mount: Mount<'_>) -> Option<VolumeMount> {
+    let below = |directory: &[u8]| mount.point.starts_with(directory);
+    let is_runtimes = RUNTIME_FILES.contains(&&*mount.point)
+        || [&b"/proc/"[..], b"/sys/", b"/dev/"].into_iter().any(below);
+    if !mount.is_writable || is_runtimes || NO_VOLUMES.contains(&mount.kind) {
+        return None;
+    }
+    Some(VolumeMount {
+        block_source: block_source(&mount),
+        point: mount.point.into_owned(),
+        root: mount.root.into_owned(),
+        device: mount.device,
+    })
+}
+
+fn block_source(mount: &Mount<'_>) -> Option<String> {
+    let name = mount.source.strip_prefix(b"/dev/")?;
+    let is_plain = mount.kind == b"btrfs" && !name.starts_with(b".") && !name.contains(&b'/');
+    let name = String::from_utf8(name.to_vec()).ok()?;
+    is_plain.then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TABLE: &[u8] = b"100 1 0:60 / / rw,relatime - overlay overlay rw,lowerdir=l\n\
+        101 100 0:61 / /proc rw - proc proc rw\n\
+        102 100 0:62 / /dev rw - tmpfs tmpfs rw\n\
+        103 100 8:1 /var/lib/docker/containers/x/hosts /etc/hosts rw - ext4 /dev/sda1 rw\n\
+        104 100 8:1 /secret /run/secret ro - ext4 /dev/sda1 rw\n\
+        105 100 8:17 / /frozen rw - xfs /dev/sdb1 ro\n\
+        106 100 8:33 / /data rw - ext4 /dev/sdc1 rw\n\
+        107 100 259:1 / /data rw - xfs /dev/nvme0n1p1 rw\n\
+        108 100 0:70 /v /btr\\040fs rw - btrfs /dev/sdd rw\n\
+        109 100 0:71 / /nfs rw - nfs4 server:/export rw\n\
+        110 100 8:1 /t /dev/termination-log rw - ext4 /dev/sda1 rw\n";
+
+    #[test]
+    fn volumes_are_what_can_be_written_to_on_a_disk() {
+        let found = writable(TABLE);
+        let points: Vec<_> = found.iter().map(|mount| mount.point.as_slice()).collect();
+        assert_eq!(points, [&b"/"[..], b"/btr fs", b"/data", b"/nfs"]);
+        assert_eq!(
+            found[2].device,
+            Device {
+                major: 259,
+                minor: 1
+            }
+        );
+        assert_eq!(found[1].block_source.as_deref(), Some("sdd"));
+        assert_eq!(found[1].root, b"/v");
+        assert_eq!(found[2].block_source, None);
+    }
+
+    #[test]
+    fn a_source_names_nothing_but_a_device() {
+        for source in ["/dev/../x", "/dev/.", "/dev/mapper/a", "sda", "/dev"] {
+            let line = format!("1 0 0:1 / /m rw - btrfs {source} rw\n");
+            assert_eq!(writable(line.as_bytes())[0].block_source, None, "{source}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(prop_oneof![Just(b' '), Just(b'/'), Just(b'-'), Just(b'\n'), Just(b'1'), Just(b':'), any::<u8>()], 0..300)) {
+            let _ = writable(&bytes);
+        }
+    }
+}
