@@ -109,6 +109,38 @@ struct {
 	__type(value, struct population);
 } populations SEC(".maps");
 
+/* How long the tasks of a cgroup waited. The sensor deletes the longest unchanged when nearly full. Full: LOSS_DELAYS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, DELAYS_MAX);
+	__type(key, struct cgroup_key);
+	__type(value, struct delays);
+} delays SEC(".maps");
+
+struct thread {
+	/* Guards counted_ns: the iterator and the end of the task may come at once. */
+	struct bpf_spin_lock lock;
+	__u32 reserved;
+	/* Of the task. The kernel may use the memory of an ended task for another one. */
+	__u64 start_ns;
+	/* What was already added to `delays`. */
+	__u64 counted_ns[DELAY_KINDS];
+};
+
+/*
+ * Tasks that scan_delays saw waiting, by the address of their task_struct, which stays when exec changes their number.
+ * Deleted at their end. Full: what a task waited for is counted at its end instead; of one older than the sensor, not
+ * at all, LOSS_DELAYS once a scan.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, THREADS_MAX);
+	__type(key, __u64);
+	__type(value, struct thread);
+} threads SEC(".maps");
+
 /*
  * Cgroups of the v2 tree and the watched v1 hierarchy, older ones written by the sensor. Removed ones stay until the
  * sensor needs the room, because counters still refer to them. Full: LOSS_CGROUPS.

@@ -12,7 +12,7 @@ use crate::model::Model;
 use crate::monotonic_ns;
 
 /// Kinds of records in the order of [`kind_index`].
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "snapshot_begin",
     "snapshot_end",
     "cgroup",
@@ -24,6 +24,7 @@ const KINDS: [&str; 11] = [
     "hook",
     "map_fill",
     "status",
+    "delays",
 ];
 
 /// State of one connection's decoding.
@@ -190,5 +191,6 @@ fn kind_index(record: &Record<'_>) -> usize {
         Record::Hook(_) => 8,
         Record::MapFill(_) => 9,
         Record::Status(_) => 10,
+        Record::Delays(_) => 11,
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nodescope_schema::CgroupKey;
 
 use super::cgroups::{CgroupState, Cgroups};
+use super::delays::ContainerDelays;
 use super::destinations::Destinations;
 use crate::cgroupfs::Resources;
 use crate::containers::{Class, Identity};
@@ -76,6 +77,8 @@ pub struct Container {
     pub destinations: Destinations,
     /// Where it listens.
     pub listens: BTreeMap<SocketAddr, ListenSeries>,
+    /// What its tasks waited for.
+    pub delays: ContainerDelays,
     /// What its cgroup files said last.
     pub resources: Resources,
     /// Classes that were resolved to it: more than one after it was made again.
@@ -325,6 +328,7 @@ impl Container {
             app_id: identity.app_id.clone(),
             destinations: Destinations::default(),
             listens: BTreeMap::new(),
+            delays: ContainerDelays::default(),
             resources: Resources::default(),
             classes: Vec::new(),
             earlier: ProcessTotals::default(),

@@ -7,6 +7,7 @@
 
 pub mod cgroups;
 pub mod containers;
+pub mod delays;
 pub mod destinations;
 pub mod filter;
 pub mod flows;
@@ -20,7 +21,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
-use nodescope_schema::{FlowKey, FlowTotals, Listen, Record, SensorHello};
+use nodescope_schema::{CgroupKey, FlowKey, FlowTotals, Listen, Record, SensorHello};
 
 use self::cgroups::Cgroups;
 use self::containers::Containers;
@@ -102,6 +103,8 @@ pub struct Model {
     snapshot: Option<snapshot::Seen>,
     /// Classes one of whose cgroups was removed.
     removed_classes: HashSet<Class>,
+    /// Cgroups with waits that were not handed on.
+    delayed: HashSet<CgroupKey>,
     listens: Listens,
     namespaces: Namespaces,
     /// Whether listens changed since they were last laid out.
@@ -122,6 +125,7 @@ impl Model {
             pending: HashSet::new(),
             snapshot: None,
             removed_classes: HashSet::new(),
+            delayed: HashSet::new(),
             listens: Listens::default(),
             namespaces: Namespaces::default(),
             listens_changed: false,
@@ -169,6 +173,7 @@ impl Model {
             Record::FlowEvicted(key) => self.remove_flow(&FlowId::from(key)),
             Record::Cgroup(cgroup) => self.apply_cgroup(cgroup),
             Record::Processes(processes) => self.apply_processes(processes),
+            Record::Delays(delays) => self.apply_delays(delays),
             Record::Listen(listen) => self.apply_listen(listen, now_ns),
             Record::SnapshotBegin => self.begin_snapshot(),
             Record::SnapshotEnd => self.end_snapshot(now_ns),
@@ -258,6 +263,7 @@ impl Model {
     /// Gives what waited a place: flows whose cgroup or container has become known, listens that changed.
     pub fn settle(&mut self, now_ns: u64) {
         self.place_pending(now_ns);
+        self.place_delays();
         if std::mem::take(&mut self.listens_changed) {
             self.lay_out_listens();
         }

@@ -61,6 +61,24 @@ pub(super) fn processes(key: abi::CgroupKey, value: &abi::Population) -> schema:
     }
 }
 
+pub(super) fn delays(key: abi::CgroupKey, value: &abi::Delays, accounted: bool) -> schema::Delays {
+    schema::Delays {
+        cgroup: cgroup_key(key),
+        generation: value.generation_ns,
+        accounted,
+        totals: schema::DelayTotals {
+            cpu_ns: value.cpu_ns,
+            block_io_ns: value.block_io_ns,
+            swap_in_ns: value.swap_in_ns,
+            reclaim_ns: value.reclaim_ns,
+            thrashing_ns: value.thrashing_ns,
+            compaction_ns: value.compaction_ns,
+            write_copy_ns: value.write_copy_ns,
+            irq_ns: value.irq_ns,
+        },
+    }
+}
+
 fn cgroup_key(key: abi::CgroupKey) -> schema::CgroupKey {
     schema::CgroupKey {
         hierarchy: key.hierarchy,

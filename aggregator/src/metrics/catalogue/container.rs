@@ -52,6 +52,38 @@ family!(
     "Time some or all tasks of the cgroup waited for a CPU, in seconds"
 );
 family!(
+    CPU_DELAY,
+    Counter,
+    Container,
+    "container_resources_cpu_delay_seconds_total",
+    [],
+    "Time the tasks of the container were ready to run and waited for a CPU, in seconds, summed over all of them"
+);
+family!(
+    DISK_DELAY,
+    Counter,
+    Container,
+    "container_resources_disk_delay_seconds_total",
+    [],
+    "Time the tasks of the container waited for block I/O, in seconds, summed over all of them; needs kernel.task_delayacct=1"
+);
+family!(
+    IRQ_DELAY,
+    Counter,
+    Container,
+    "container_resources_irq_delay_seconds_total",
+    [],
+    "Time the CPUs of the container's tasks served interrupts instead, in seconds; needs kernel.task_delayacct=1, absent until the first"
+);
+family!(
+    MEMORY_DELAY,
+    Counter,
+    Container,
+    "container_resources_memory_delay_seconds_total",
+    ["kind"],
+    "Time the tasks of the container waited for memory (kind: freepages, swapin, thrashing, compact, wpcopy), in seconds; needs kernel.task_delayacct=1, absent until the first"
+);
+family!(
     MEMORY_LIMIT,
     Gauge,
     Container,
@@ -172,6 +204,10 @@ pub static FAMILIES: &[&Descriptor] = &[
     &CPU_USAGE,
     &CPU_THROTTLED,
     &CPU_PRESSURE,
+    &CPU_DELAY,
+    &DISK_DELAY,
+    &IRQ_DELAY,
+    &MEMORY_DELAY,
     &MEMORY_LIMIT,
     &MEMORY_RSS,
     &MEMORY_CACHE,
