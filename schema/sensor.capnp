@@ -56,6 +56,7 @@ struct Flow {
   receivedBytes @7 :UInt64;
   connectTimeNs @8 :UInt64;
   updatedNs @9 :UInt64;
+  rttNs @10 :UInt64;
 }
 
 struct Listen {

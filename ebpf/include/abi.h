@@ -60,6 +60,8 @@ struct flow {
 	__u64 received_bytes;
 	__u64 connect_time_ns;
 	__u64 updated_ns;
+	/* The smoothed round trip of the connection that last had a new one; 0: none yet. */
+	__u64 rtt_ns;
 };
 
 /* How a process relates to a listening socket; the highest one found in a scan is the holder. */
@@ -185,7 +187,7 @@ enum loss_reason {
 
 _Static_assert(sizeof(struct owner) == 48, "owner");
 _Static_assert(sizeof(struct flow_key) == 72, "flow_key");
-_Static_assert(sizeof(struct flow) == 72, "flow");
+_Static_assert(sizeof(struct flow) == 80, "flow");
 _Static_assert(sizeof(struct listen) == 136, "listen");
 _Static_assert(sizeof(struct population) == 56, "population");
 _Static_assert(sizeof(struct delays) == 80, "delays");

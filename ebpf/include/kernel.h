@@ -90,6 +90,7 @@ struct bpf_sock {
 };
 
 struct bpf_tcp_sock {
+	__u32 srtt_us;
 	__u32 rcv_nxt;
 	__u32 total_retrans;
 };

@@ -27,9 +27,10 @@ struct connection {
 	__u32 received_seq;
 	__u32 retransmits;
 	__u32 flags;
-	/* Guards the five fields above: packets of one connection come on several CPUs at once. */
+	/* Smoothed round trip as the kernel has it, in eighths of a microsecond. */
+	__u32 srtt_us;
+	/* Guards the fields above but the first two: packets of one connection come on several CPUs at once. */
 	struct bpf_spin_lock lock;
-	__u32 reserved;
 };
 
 /*

@@ -120,10 +120,12 @@ pub struct Flow {
     pub connect_time_ns: u64,
     /// When something last changed.
     pub updated_ns: u64,
+    /// The last smoothed round trip; 0: none yet.
+    pub rtt_ns: u64,
 }
 
 impl Decode for Flow {
-    const BYTES: usize = 72;
+    const BYTES: usize = 80;
 
     fn read(r: &mut Reader<'_>) -> Self {
         Self {
@@ -136,6 +138,7 @@ impl Decode for Flow {
             received_bytes: r.u64(),
             connect_time_ns: r.u64(),
             updated_ns: r.u64(),
+            rtt_ns: r.u64(),
         }
     }
 }

@@ -105,6 +105,7 @@ fn flow() {
         "received_bytes",
         "connect_time_ns",
         "updated_ns",
+        "rtt_ns",
     ];
     for (value, field) in (1_u64..).zip(fields) {
         sample.put(field, &value.to_ne_bytes());
@@ -119,6 +120,7 @@ fn flow() {
         received_bytes: 7,
         connect_time_ns: 8,
         updated_ns: 9,
+        rtt_ns: 10,
     };
     assert_eq!(sample.decode::<abi::Flow>(), expected);
 }

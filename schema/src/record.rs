@@ -165,6 +165,8 @@ pub struct FlowTotals {
     pub connect_time_ns: u64,
     /// Monotonic time of the last change.
     pub updated_ns: u64,
+    /// The smoothed round trip of the connection that last had a new one: a gauge; 0 while there is none.
+    pub rtt_ns: u64,
 }
 
 /// A TCP socket that listens, or the news that it stopped.

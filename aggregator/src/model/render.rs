@@ -47,6 +47,9 @@ static DESTINATION_FAMILIES: &[(&Descriptor, SeriesValue)] = &[
             .filter(|s| s.has_connected())
             .map(|s| seconds(s.connect_time_ns).into())
     }),
+    (&family::RTT, |series| {
+        series.rtt_ns.map(|ns| seconds(ns).into())
+    }),
     (&family::BYTES_SENT, |series| {
         Some(series)
             .filter(|s| s.has_connected())

@@ -305,6 +305,34 @@ fn a_new_run_of_the_sensor_continues_the_counters() {
 }
 
 #[test]
+fn the_last_round_trip_is_shown() {
+    const RTT: &str = "container_net_tcp_rtt_seconds";
+    let with = |connects, rtt_ns| match flow(WEB, DB, connects, 1) {
+        Record::Flow(mut flow) => {
+            flow.totals.rtt_ns = rtt_ns;
+            Record::Flow(flow)
+        }
+        other => other,
+    };
+    let mut node = unit_node();
+    node.apply(&[with(1, 0)]);
+    assert_eq!(node.value(RTT, &[]), None);
+    node.apply(&[with(2, 20_000_000)]);
+    assert_eq!(node.value(RTT, &["10.0.0.5:5432"]), Some(0.02));
+    node.apply(&[with(3, 20_000_000), with(4, 1_000_000)]);
+    assert_eq!(node.value(RTT, &["10.0.0.5:5432"]), Some(0.001));
+    // Every other destination is one series, and has none.
+    node.model.settings.destinations_per_container = 0;
+    let Record::Flow(mut other) = with(1, 5) else {
+        return;
+    };
+    other.key.remote_port = 1;
+    node.apply(&[Record::Flow(other)]);
+    assert_eq!(node.connects(&["~other"]), Some(1.0));
+    assert_eq!(node.value(RTT, &["~other"]), None);
+}
+
+#[test]
 fn waits_are_kept_over_names_cgroups_and_runs() {
     const CPU: &str = "container_resources_cpu_delay_seconds_total";
     const DISK: &str = "container_resources_disk_delay_seconds_total";

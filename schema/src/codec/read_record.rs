@@ -91,6 +91,7 @@ fn read_flow(flow: wire::flow::Reader<'_>) -> Result<Flow<'_>, Skip> {
             received_bytes: flow.get_received_bytes(),
             connect_time_ns: flow.get_connect_time_ns(),
             updated_ns: flow.get_updated_ns(),
+            rtt_ns: flow.get_rtt_ns(),
         },
     })
 }

@@ -74,6 +74,7 @@ fn write_flow(mut out: wire::flow::Builder<'_>, flow: &Flow<'_>) {
     out.set_received_bytes(totals.received_bytes);
     out.set_connect_time_ns(totals.connect_time_ns);
     out.set_updated_ns(totals.updated_ns);
+    out.set_rtt_ns(totals.rtt_ns);
     write_flow_key(out.init_key(), key);
 }
 

@@ -59,7 +59,7 @@ fn flow_key() -> impl Strategy<Value = FlowKey<'static>> {
 }
 
 fn flow() -> impl Strategy<Value = Record<'static>> {
-    (flow_key(), any::<u64>(), any::<u32>(), any::<[u64; 7]>()).prop_map(
+    (flow_key(), any::<u64>(), any::<u32>(), any::<[u64; 8]>()).prop_map(
         |(key, generation, active, n)| {
             let totals = FlowTotals {
                 connects: n[0],
@@ -70,6 +70,7 @@ fn flow() -> impl Strategy<Value = Record<'static>> {
                 received_bytes: n[4],
                 connect_time_ns: n[5],
                 updated_ns: n[6],
+                rtt_ns: n[7],
             };
             Record::Flow(Flow {
                 key,

@@ -98,6 +98,7 @@ pub(crate) const RECORDS: [(&str, Record<'static>); 12] = [
                 received_bytes: 16,
                 connect_time_ns: 17,
                 updated_ns: 18,
+                rtt_ns: 19,
             },
         }),
     ),

@@ -46,6 +46,7 @@ pub(super) fn totals(flow: &abi::Flow) -> schema::FlowTotals {
         received_bytes: flow.received_bytes,
         connect_time_ns: flow.connect_time_ns,
         updated_ns: flow.updated_ns,
+        rtt_ns: flow.rtt_ns,
     }
 }
 

@@ -180,6 +180,14 @@ family!(
     "Time spent establishing outbound TCP connections, in seconds"
 );
 family!(
+    RTT,
+    Gauge,
+    Container,
+    "container_net_tcp_rtt_seconds",
+    ["destination", "actual_destination"],
+    "Smoothed round trip of the outbound TCP connection that last measured one, in seconds; absent until the first and for ~other"
+);
+family!(
     BYTES_SENT,
     Counter,
     Container,
@@ -220,6 +228,7 @@ pub static FAMILIES: &[&Descriptor] = &[
     &ACTIVE_CONNECTIONS,
     &RETRANSMITS,
     &CONNECTION_TIME,
+    &RTT,
     &BYTES_SENT,
     &BYTES_RECEIVED,
 ];
