@@ -120,9 +120,6 @@ struct {
 } delays SEC(".maps");
 
 struct thread {
-	/* Guards counted_ns: the iterator and the end of the task may come at once. */
-	struct bpf_spin_lock lock;
-	__u32 reserved;
 	/* Of the task. The kernel may use the memory of an ended task for another one. */
 	__u64 start_ns;
 	/* What was already added to `delays`. */

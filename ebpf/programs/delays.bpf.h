@@ -8,6 +8,9 @@
  * is known when it ends. What a task waited for since the last scan counts for the cgroup it is in now, even if it was
  * moved there in between. Kernel threads are not counted.
  *
+ * The two never have one task at once, so neither takes a lock: an iterator's program runs in an RCU read-side section
+ * and passes over tasks in EXIT_DEAD, which is set before the kernel asks RCU for the call that frees the task.
+ *
  * Everything but the wait for a CPU is 0 unless kernel.task_delayacct was 1 when the task began.
  */
 
@@ -93,11 +96,9 @@ static __always_inline void take_new_waits(struct thread *thread, __u64 waited_n
 	__u64 total;
 	int kind;
 
-	bpf_spin_lock(&thread->lock);
 	_Pragma("unroll")
 	for (kind = 0; kind < DELAY_KINDS; kind++) {
 		total = waited_ns[kind];
-		/* Read before the other one counted: nothing is new. */
 		if (total <= thread->counted_ns[kind]) {
 			waited_ns[kind] = 0;
 			continue;
@@ -105,7 +106,6 @@ static __always_inline void take_new_waits(struct thread *thread, __u64 waited_n
 		waited_ns[kind] = total - thread->counted_ns[kind];
 		thread->counted_ns[kind] = total;
 	}
-	bpf_spin_unlock(&thread->lock);
 }
 
 static __always_inline struct thread *find_thread(struct task_struct *task, __u64 key)
@@ -135,11 +135,6 @@ static __always_inline struct thread *make_thread(struct task_struct *task, __u6
 	if (err) {
 		if (is_older(task))
 			count_failed_update(LOSS_DELAYS, err);
-		return NULL;
-	}
-	/* Its end may have been counted, in full, before the entry was there to say what was counted. */
-	if (task->exit_state == EXIT_DEAD) {
-		bpf_map_delete_elem(&threads, &key);
 		return NULL;
 	}
 	return find_thread(task, key);

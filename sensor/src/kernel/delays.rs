@@ -49,7 +49,7 @@ impl Decode for Task {
 pub(super) struct Counted;
 
 impl Decode for Counted {
-    const BYTES: usize = 80;
+    const BYTES: usize = 72;
 
     fn read(_: &mut Reader<'_>) -> Self {
         Self

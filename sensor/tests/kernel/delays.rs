@@ -136,7 +136,13 @@ fn what_lived_a_moment_counts_in_full_and_once() {
     // The kernel frees the last of them when it has the time.
     std::thread::sleep(Duration::from_millis(500));
     let told = poll_until(&node, &mut kernel, cgroup.id, 0);
-    assert_within_5_percent(totals(&told, cgroup.id).cpu_ns, sum);
+    let counted = totals(&told, cgroup.id).cpu_ns;
+    eprintln!("told {counted} ns, expected {sum} ns");
+    // They said it before their way out, on which they wait for each other again.
+    assert!(
+        counted >= sum && counted - sum < sum / 10,
+        "{counted} and not {sum} ns"
+    );
     // Walks do not count again what has ended.
     std::thread::sleep(Duration::from_millis(2100));
     let later = poll_until(&node, &mut kernel, cgroup.id, 0);
