@@ -56,6 +56,7 @@ struct Flow {
   receivedBytes @7 :UInt64;
   connectTimeNs @8 :UInt64;
   updatedNs @9 :UInt64;
+  rttNs @10 :UInt64;
 }
 
 struct Listen {
@@ -107,6 +108,21 @@ struct SensorStatus {
   requestsWaiting @5 :UInt32;
 }
 
+struct Delays {
+  hierarchy @0 :UInt32;
+  id @1 :UInt64;
+  generation @2 :UInt64;
+  accounted @3 :Bool;
+  cpuNs @4 :UInt64;
+  blockIoNs @5 :UInt64;
+  swapInNs @6 :UInt64;
+  reclaimNs @7 :UInt64;
+  thrashingNs @8 :UInt64;
+  compactionNs @9 :UInt64;
+  writeCopyNs @10 :UInt64;
+  irqNs @11 :UInt64;
+}
+
 struct Record {
   union {
     none @0 :Void;  # Never sent: what a reader sees where a record has no kind. It counts as unknown.
@@ -121,6 +137,7 @@ struct Record {
     hook @9 :Hook;
     mapFill @10 :MapFill;
     status @11 :SensorStatus;
+    delays @12 :Delays;
   }
 }
 

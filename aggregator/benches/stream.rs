@@ -176,6 +176,7 @@ fn flow(container: u64, destination: u64, round: u64) -> Record<'static> {
             received_bytes: count * 67_890,
             connect_time_ns: count * 1_234_567,
             updated_ns: round,
+            rtt_ns: 0,
         },
     })
 }

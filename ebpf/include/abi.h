@@ -20,6 +20,8 @@
 #define PROCESSES_MAX 65536
 #define POPULATIONS_MAX 16384
 #define CGROUPS_MAX 16384
+#define DELAYS_MAX 16384
+#define THREADS_MAX 65536
 #define EVENTS_BYTES (256 * 1024)
 
 /* Where a process runs: inodes in the v2 tree and in the watched v1 hierarchy (0: none). */
@@ -58,6 +60,8 @@ struct flow {
 	__u64 received_bytes;
 	__u64 connect_time_ns;
 	__u64 updated_ns;
+	/* The smoothed round trip of the connection that last had a new one; 0: none yet. */
+	__u64 rtt_ns;
 };
 
 /* How a process relates to a listening socket; the highest one found in a scan is the holder. */
@@ -95,6 +99,31 @@ struct population {
 	__u64 restarts;
 	__u64 oom_kills;
 	__u64 updated_ns;
+};
+
+/* What a task waits for. The kernel has no numbers for some of them, depending on its version. */
+enum delay_kind {
+	/* Runnable, for a CPU. */
+	DELAY_CPU = 0,
+	DELAY_BLOCK_IO = 1,
+	DELAY_SWAP_IN = 2,
+	/* Direct reclaim, for free pages. */
+	DELAY_RECLAIM = 3,
+	/* For pages that were in the page cache a short time ago. */
+	DELAY_THRASHING = 4,
+	DELAY_COMPACTION = 5,
+	/* Copying a page at the first write to it. */
+	DELAY_WRITE_COPY = 6,
+	/* Its CPU served interrupts. */
+	DELAY_IRQ = 7,
+	DELAY_KINDS = 8,
+};
+
+/* Value of `delays`: how long the tasks of one cgroup, which is the key, have waited. */
+struct delays {
+	__u64 generation_ns;
+	__u64 updated_ns;
+	__u64 waited_ns[DELAY_KINDS];
 };
 
 /* Key of `processes`: the thread group id. */
@@ -142,7 +171,8 @@ enum loss_stage {
 	LOSS_POPULATIONS = 4,
 	LOSS_CGROUPS = 5,
 	LOSS_EVENTS = 6,
-	LOSS_STAGES = 7,
+	LOSS_DELAYS = 7,
+	LOSS_STAGES = 8,
 };
 
 enum loss_reason {
@@ -159,9 +189,10 @@ enum loss_reason {
 
 _Static_assert(sizeof(struct owner) == 48, "owner");
 _Static_assert(sizeof(struct flow_key) == 72, "flow_key");
-_Static_assert(sizeof(struct flow) == 72, "flow");
+_Static_assert(sizeof(struct flow) == 80, "flow");
 _Static_assert(sizeof(struct listen) == 136, "listen");
 _Static_assert(sizeof(struct population) == 56, "population");
+_Static_assert(sizeof(struct delays) == 80, "delays");
 _Static_assert(sizeof(struct process) == 16, "process");
 _Static_assert(sizeof(struct cgroup_key) == 16, "cgroup_key");
 _Static_assert(sizeof(struct cgroup_entry) == 544, "cgroup_entry");

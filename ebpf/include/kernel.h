@@ -67,6 +67,7 @@ enum {
 
 /* include/linux/sched.h */
 #define PF_KTHREAD 0x00200000
+#define EXIT_DEAD 0x00000010
 
 /* include/net/tcp_states.h; the same values in bpf.h */
 enum tcp_state {
@@ -89,6 +90,7 @@ struct bpf_sock {
 };
 
 struct bpf_tcp_sock {
+	__u32 srtt_us;
 	__u32 rcv_nxt;
 	__u32 total_retrans;
 };
@@ -193,8 +195,27 @@ struct nsproxy {
 	struct net *net_ns;
 };
 
+struct sched_info {
+	unsigned long long run_delay;
+};
+
+/* The members came one after the other: thrashing_delay with 4.20, compact_delay 5.17, wpcopy_delay 6.1, irq_delay 6.4. */
+struct task_delay_info {
+	u64 blkio_delay;
+	u64 swapin_delay;
+	u64 freepages_delay;
+	u64 thrashing_delay;
+	u64 compact_delay;
+	u64 wpcopy_delay;
+	u64 irq_delay;
+};
+
 struct task_struct {
 	unsigned int flags;
+	int exit_state;
+	struct sched_info sched_info;
+	u64 start_time;
+	struct task_delay_info *delays;
 	struct mm_struct *mm;
 	int pid;
 	int tgid;

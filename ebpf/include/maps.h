@@ -27,9 +27,10 @@ struct connection {
 	__u32 received_seq;
 	__u32 retransmits;
 	__u32 flags;
-	/* Guards the five fields above: packets of one connection come on several CPUs at once. */
+	/* Smoothed round trip as the kernel has it, in eighths of a microsecond. */
+	__u32 srtt_us;
+	/* Guards the fields above but the first two: packets of one connection come on several CPUs at once. */
 	struct bpf_spin_lock lock;
-	__u32 reserved;
 };
 
 /*
@@ -108,6 +109,35 @@ struct {
 	__type(key, struct cgroup_key);
 	__type(value, struct population);
 } populations SEC(".maps");
+
+/* How long the tasks of a cgroup waited. The sensor deletes the longest unchanged when nearly full. Full: LOSS_DELAYS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, DELAYS_MAX);
+	__type(key, struct cgroup_key);
+	__type(value, struct delays);
+} delays SEC(".maps");
+
+struct thread {
+	/* Of the task. The kernel may use the memory of an ended task for another one. */
+	__u64 start_ns;
+	/* What was already added to `delays`. */
+	__u64 counted_ns[DELAY_KINDS];
+};
+
+/*
+ * Tasks that scan_delays saw waiting, by the address of their task_struct, which stays when exec changes their number.
+ * Deleted at their end. Full: what a task waited for is counted at its end instead; of one older than the sensor, not
+ * at all, LOSS_DELAYS once a scan.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, THREADS_MAX);
+	__type(key, __u64);
+	__type(value, struct thread);
+} threads SEC(".maps");
 
 /*
  * Cgroups of the v2 tree and the watched v1 hierarchy, older ones written by the sensor. Removed ones stay until the

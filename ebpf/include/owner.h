@@ -7,6 +7,8 @@
 
 /* Set by the sensor before loading. */
 const volatile __u32 host_netns;
+/* Tasks that began earlier are older than the sensor. */
+const volatile __u64 started_ns;
 /* The watched v1 hierarchy and one of its controllers; V1_NONE when there is none. */
 const volatile __u32 v1_hierarchy;
 const volatile __u32 v1_controller;

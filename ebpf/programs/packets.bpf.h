@@ -4,6 +4,7 @@
  *
  * A byte counts when the highest sequence number moves past it, so retransmissions, duplicates, SYN and FIN count
  * nothing. The base is the SYN of each side or, for an older connection, what adopt_connections found in the socket.
+ * The round trip is the kernel's own smoothed estimate at the time of a segment that goes out.
  * Sockets without storage (everything but outbound TCP) cost one lookup. Known limit: bytes that never came of a
  * connection that broke off behind a gap are counted as received.
  */
@@ -34,6 +35,8 @@ struct tcp_header {
 };
 
 #define TCP_FLAG_SYN 0x02
+/* tcp_sock.srtt_us is in eighths of a microsecond. */
+#define SRTT_UNIT_NS 125
 
 /* Offset of the TCP header behind an IPv4 header, or 0. */
 static __always_inline __u32 skip_ipv4(struct __sk_buff *skb)
@@ -114,13 +117,23 @@ static __always_inline __u32 advance(struct connection *connection, __u32 *seq, 
 	return ahead;
 }
 
+/* True when the connection has another round trip than before. Call with the lock held. */
+static __always_inline bool is_new_srtt(struct connection *connection, __u32 srtt_us)
+{
+	if (!srtt_us || srtt_us == connection->srtt_us)
+		return false;
+	connection->srtt_us = srtt_us;
+	return true;
+}
+
 static __always_inline void count_packet(struct __sk_buff *skb, enum direction direction)
 {
-	__u32 sent = 0, received = 0, again = 0, retransmits = 0;
+	__u32 sent = 0, received = 0, again = 0, retransmits = 0, srtt_us = 0;
 	struct connection *connection;
 	struct bpf_tcp_sock *tcp;
 	struct bpf_sock *sk = skb->sk;
 	struct segment segment;
+	bool new_srtt = false;
 	struct flow *flow;
 
 	if (!sk)
@@ -133,18 +146,21 @@ static __always_inline void count_packet(struct __sk_buff *skb, enum direction d
 		return;
 	if (direction == EGRESS) {
 		tcp = bpf_tcp_sock(sk);
-		if (tcp)
+		if (tcp) {
 			retransmits = tcp->total_retrans;
+			srtt_us = tcp->srtt_us;
+		}
 	}
 	bpf_spin_lock(&connection->lock);
 	if (direction == EGRESS) {
 		sent = advance(connection, &connection->sent_seq, CONNECTION_SENT_KNOWN, &segment);
 		again = new_retransmits(connection, retransmits);
+		new_srtt = is_new_srtt(connection, srtt_us);
 	} else {
 		received = advance(connection, &connection->received_seq, CONNECTION_RECEIVED_KNOWN, &segment);
 	}
 	bpf_spin_unlock(&connection->lock);
-	if (!sent && !received && !again)
+	if (!sent && !received && !again && !new_srtt)
 		return;
 	flow = flow_of(connection);
 	if (!flow)
@@ -152,6 +168,8 @@ static __always_inline void count_packet(struct __sk_buff *skb, enum direction d
 	add(&flow->sent_bytes, sent);
 	add(&flow->received_bytes, received);
 	add(&flow->retransmits, again);
+	if (new_srtt)
+		flow->rtt_ns = (__u64)srtt_us * SRTT_UNIT_NS;
 	flow->updated_ns = bpf_ktime_get_ns();
 }
 

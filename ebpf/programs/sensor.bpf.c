@@ -21,6 +21,7 @@
 #include "packets.bpf.h"
 #include "process.bpf.h"
 #include "cgroup.bpf.h"
+#include "delays.bpf.h"
 #include "existing.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

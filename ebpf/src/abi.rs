@@ -120,10 +120,12 @@ pub struct Flow {
     pub connect_time_ns: u64,
     /// When something last changed.
     pub updated_ns: u64,
+    /// The last smoothed round trip; 0: none yet.
+    pub rtt_ns: u64,
 }
 
 impl Decode for Flow {
-    const BYTES: usize = 72;
+    const BYTES: usize = 80;
 
     fn read(r: &mut Reader<'_>) -> Self {
         Self {
@@ -136,6 +138,7 @@ impl Decode for Flow {
             received_bytes: r.u64(),
             connect_time_ns: r.u64(),
             updated_ns: r.u64(),
+            rtt_ns: r.u64(),
         }
     }
 }
@@ -226,7 +229,52 @@ impl Decode for Population {
     }
 }
 
-/// Key of `cgroups` and `populations`.
+/// Value of `delays`: how long the tasks of a cgroup waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delays {
+    /// When the entry was made.
+    pub generation_ns: u64,
+    /// When something last changed.
+    pub updated_ns: u64,
+    /// For a CPU.
+    pub cpu_ns: u64,
+    /// For block I/O.
+    pub block_io_ns: u64,
+    /// For pages that were swapped out.
+    pub swap_in_ns: u64,
+    /// For free pages.
+    pub reclaim_ns: u64,
+    /// For pages that had just left the page cache.
+    pub thrashing_ns: u64,
+    /// For memory compaction.
+    pub compaction_ns: u64,
+    /// For copies of pages at the first write.
+    pub write_copy_ns: u64,
+    /// While the CPU served interrupts.
+    pub irq_ns: u64,
+}
+
+impl Decode for Delays {
+    const BYTES: usize = 80;
+
+    /// The fields are in the order of `enum delay_kind`.
+    fn read(r: &mut Reader<'_>) -> Self {
+        Self {
+            generation_ns: r.u64(),
+            updated_ns: r.u64(),
+            cpu_ns: r.u64(),
+            block_io_ns: r.u64(),
+            swap_in_ns: r.u64(),
+            reclaim_ns: r.u64(),
+            thrashing_ns: r.u64(),
+            compaction_ns: r.u64(),
+            write_copy_ns: r.u64(),
+            irq_ns: r.u64(),
+        }
+    }
+}
+
+/// Key of `cgroups`, `populations` and `delays`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupKey {
     /// Inode of the directory.
@@ -369,7 +417,7 @@ pub enum V1Controller {
 }
 
 /// Stages of [`losses`], in the order of `enum loss_stage`.
-pub const LOSS_STAGES: [&str; 7] = [
+pub const LOSS_STAGES: [&str; 8] = [
     "kernel_flows",
     "kernel_connections",
     "kernel_listens",
@@ -377,6 +425,7 @@ pub const LOSS_STAGES: [&str; 7] = [
     "kernel_populations",
     "kernel_cgroups",
     "kernel_events",
+    "kernel_delays",
 ];
 /// Reasons of [`losses`], in the order of `enum loss_reason`.
 pub const LOSS_REASONS: [&str; 4] = ["full", "refused", "truncated", "unknown"];

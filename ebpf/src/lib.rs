@@ -31,6 +31,10 @@ pub mod maps {
     pub const PROCESSES: &str = "processes";
     /// [`CgroupKey`](crate::abi::CgroupKey) to [`Population`](crate::abi::Population).
     pub const POPULATIONS: &str = "populations";
+    /// [`CgroupKey`](crate::abi::CgroupKey) to [`Delays`](crate::abi::Delays).
+    pub const DELAYS: &str = "delays";
+    /// Address of a task to what was counted of its delays.
+    pub const THREADS: &str = "threads";
     /// [`CgroupKey`](crate::abi::CgroupKey) to [`Cgroup`](crate::abi::Cgroup).
     pub const CGROUPS: &str = "cgroups";
     /// Index of [`losses`](crate::abi::losses) to a counter per CPU.
@@ -45,6 +49,8 @@ pub mod maps {
 pub mod globals {
     /// `u32`: inode of the network namespace of process 1.
     pub const HOST_NETNS: &str = "host_netns";
+    /// `u64`: monotonic time before which a task is older than the sensor.
+    pub const STARTED_NS: &str = "started_ns";
     /// `u32`: number of the watched cgroup v1 hierarchy.
     pub const V1_HIERARCHY: &str = "v1_hierarchy";
     /// `u32`: [`V1Controller`](crate::abi::V1Controller).

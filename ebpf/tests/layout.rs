@@ -105,6 +105,7 @@ fn flow() {
         "received_bytes",
         "connect_time_ns",
         "updated_ns",
+        "rtt_ns",
     ];
     for (value, field) in (1_u64..).zip(fields) {
         sample.put(field, &value.to_ne_bytes());
@@ -119,6 +120,7 @@ fn flow() {
         received_bytes: 7,
         connect_time_ns: 8,
         updated_ns: 9,
+        rtt_ns: 10,
     };
     assert_eq!(sample.decode::<abi::Flow>(), expected);
 }
@@ -186,6 +188,28 @@ fn population() {
 }
 
 #[test]
+fn delays() {
+    let mut sample = Sample::of::<abi::Delays>("delays");
+    sample.put("generation_ns", &1_u64.to_ne_bytes());
+    sample.put("updated_ns", &2_u64.to_ne_bytes());
+    let waited: Vec<u8> = (3..=10_u64).flat_map(u64::to_ne_bytes).collect();
+    sample.put("waited_ns", &waited);
+    let expected = abi::Delays {
+        generation_ns: 1,
+        updated_ns: 2,
+        cpu_ns: 3,
+        block_io_ns: 4,
+        swap_in_ns: 5,
+        reclaim_ns: 6,
+        thrashing_ns: 7,
+        compaction_ns: 8,
+        write_copy_ns: 9,
+        irq_ns: 10,
+    };
+    assert_eq!(sample.decode::<abi::Delays>(), expected);
+}
+
+#[test]
 fn cgroup_key() {
     let key = abi::CgroupKey {
         id: 1,
@@ -247,6 +271,14 @@ fn enums_have_the_same_values() {
         ("FLOW_OTHER", u32::from(abi::FLOW_OTHER)),
         ("EVENT_CGROUP", abi::EVENT_CGROUP),
         ("EVENT_LISTEN", abi::EVENT_LISTEN),
+        ("DELAY_CPU", 0),
+        ("DELAY_BLOCK_IO", 1),
+        ("DELAY_SWAP_IN", 2),
+        ("DELAY_RECLAIM", 3),
+        ("DELAY_THRASHING", 4),
+        ("DELAY_COMPACTION", 5),
+        ("DELAY_WRITE_COPY", 6),
+        ("DELAY_IRQ", 7),
         ("V1_NONE", abi::V1Controller::None as u32),
         ("V1_MEMORY", abi::V1Controller::Memory as u32),
         ("V1_PIDS", abi::V1Controller::Pids as u32),

@@ -50,6 +50,8 @@ fn has_every_map_the_sensor_reads() {
         maps::LISTEN_PORTS,
         maps::PROCESSES,
         maps::POPULATIONS,
+        maps::DELAYS,
+        maps::THREADS,
         maps::CGROUPS,
         maps::LOSSES,
         maps::SCAN,
@@ -64,6 +66,7 @@ fn has_every_map_the_sensor_reads() {
 fn has_every_constant_the_sensor_sets() {
     let mut object = Object::parse(OBJECT).expect("the object parses");
     let value = 1_u32.to_ne_bytes();
+    let wide = 1_u64.to_ne_bytes();
     let set = [
         globals::HOST_NETNS,
         globals::V1_HIERARCHY,
@@ -72,6 +75,7 @@ fn has_every_constant_the_sensor_sets() {
     let constants = set
         .into_iter()
         .map(|name| (name, (&value[..], true)))
+        .chain([(globals::STARTED_NS, (&wide[..], true))])
         .collect();
     object
         .patch_map_data(constants)

@@ -72,6 +72,42 @@ pub struct Processes {
     pub oom_kills: u64,
 }
 
+/// How long the tasks of one cgroup, without those of its children, have waited for what they needed to go on.
+///
+/// As with [`Processes`], a task counts in its v2 cgroup and in its watched v1 cgroup. Threads that ended are in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Delays {
+    /// Whose tasks.
+    pub cgroup: CgroupKey,
+    /// Monotonic time the kernel began to count for this key.
+    pub generation: u64,
+    /// The kernel accounts for all waits of tasks that begin now; without this, only `totals.cpu_ns` tells anything.
+    pub accounted: bool,
+    /// What they waited for while the sensor watched.
+    pub totals: DelayTotals,
+}
+
+/// Waits of tasks, summed over all of them. 0 also where the kernel has no such number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DelayTotals {
+    /// Runnable, for a CPU.
+    pub cpu_ns: u64,
+    /// For block I/O.
+    pub block_io_ns: u64,
+    /// For pages that were swapped out.
+    pub swap_in_ns: u64,
+    /// For free pages, by reclaiming some.
+    pub reclaim_ns: u64,
+    /// For pages that were in the page cache a short time ago.
+    pub thrashing_ns: u64,
+    /// For memory to be compacted.
+    pub compaction_ns: u64,
+    /// For the copy of a page at the first write to it.
+    pub write_copy_ns: u64,
+    /// While their CPU served interrupts.
+    pub irq_ns: u64,
+}
+
 /// What one program of one workload did with one remote address: outbound TCP only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flow<'a> {
@@ -129,6 +165,8 @@ pub struct FlowTotals {
     pub connect_time_ns: u64,
     /// Monotonic time of the last change.
     pub updated_ns: u64,
+    /// The smoothed round trip of the connection that last had a new one: a gauge; 0 while there is none.
+    pub rtt_ns: u64,
 }
 
 /// A TCP socket that listens, or the news that it stopped.
@@ -258,4 +296,6 @@ pub enum Record<'a> {
     MapFill(MapFill<'a>),
     /// The sensor itself.
     Status(SensorStatus),
+    /// Waits of the tasks of a cgroup.
+    Delays(Delays),
 }

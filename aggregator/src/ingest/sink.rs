@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::monotonic_ns;
 
 /// Kinds of records in the order of [`kind_index`].
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "snapshot_begin",
     "snapshot_end",
     "cgroup",
@@ -25,6 +25,7 @@ const KINDS: [&str; 11] = [
     "hook",
     "map_fill",
     "status",
+    "delays",
 ];
 
 /// State of one connection's decoding.
@@ -195,5 +196,6 @@ fn kind_index(record: &Record<'_>) -> usize {
         Record::Hook(_) => 8,
         Record::MapFill(_) => 9,
         Record::Status(_) => 10,
+        Record::Delays(_) => 11,
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use nodescope_schema::{Cgroup, CgroupKey, Processes, Workload};
+use nodescope_schema::{Cgroup, CgroupKey, Delays, Processes, Workload};
 
+use super::delays::CgroupDelays;
 use crate::containers::{Class, classify};
 
 /// Most cgroups kept; more are refused and counted.
@@ -20,6 +21,8 @@ pub struct CgroupState {
     pub removed_ns: u64,
     /// Its processes.
     pub processes: Processes,
+    /// What they waited for.
+    delays: CgroupDelays,
     /// Number of the snapshot or run of records it was last seen in.
     epoch: u64,
 }
@@ -63,16 +66,17 @@ impl Cgroups {
             return None;
         }
         let class = classify(record.path);
-        let processes = self
+        let (processes, delays) = self
             .by_key
             .get(&record.key)
-            .map(|known| known.processes)
+            .map(|known| (known.processes, known.delays))
             .unwrap_or_default();
         let state = CgroupState {
             path: record.path.into(),
             class: class.clone(),
             removed_ns: record.removed_ns,
             processes,
+            delays,
             epoch,
         };
         self.by_key.insert(record.key, state);
@@ -84,6 +88,20 @@ impl Cgroups {
         let state = self.by_key.get_mut(&record.cgroup)?;
         state.processes = *record;
         Some(state)
+    }
+
+    /// Takes waits. Returns whether the cgroup is known.
+    pub fn update_delays(&mut self, record: &Delays) -> bool {
+        let Some(state) = self.by_key.get_mut(&record.cgroup) else {
+            return false;
+        };
+        state.delays.update(record);
+        true
+    }
+
+    /// The waits of one cgroup.
+    pub fn delays_mut(&mut self, key: &CgroupKey) -> Option<&mut CgroupDelays> {
+        Some(&mut self.by_key.get_mut(key)?.delays)
     }
 
     /// What a process in these cgroups belongs to; none while neither path is known.

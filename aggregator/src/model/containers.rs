@@ -8,6 +8,7 @@ use nodescope_schema::CgroupKey;
 
 use super::applications::Applications;
 use super::cgroups::{CgroupState, Cgroups};
+use super::delays::ContainerDelays;
 use super::destinations::Destinations;
 use super::volumes::Volume;
 use crate::cgroupfs::Resources;
@@ -91,6 +92,8 @@ pub struct Container {
     pub volumes_over_budget: u64,
     /// Paths on the node of its Kubernetes volumes by mount point.
     pub volume_sources: BTreeMap<String, String>,
+    /// What its tasks waited for.
+    pub delays: ContainerDelays,
     /// What its cgroup files said last.
     pub resources: Resources,
     /// Classes that were resolved to it: more than one after it was made again.
@@ -351,6 +354,7 @@ impl Container {
             volumes: Vec::new(),
             volumes_over_budget: 0,
             volume_sources: identity.volumes.clone(),
+            delays: ContainerDelays::default(),
             resources: Resources::default(),
             classes: Vec::new(),
             earlier: ProcessTotals::default(),

@@ -30,6 +30,10 @@ pub struct Series {
     pub received_bytes: u64,
     /// Time spent connecting.
     pub connect_time_ns: u64,
+    /// The last round trip; none for many destinations together.
+    pub rtt_ns: Option<u64>,
+    /// Whether it is the one for the rest.
+    is_other: bool,
     /// Flows that add to it.
     flows: u32,
     /// When it last had a flow or a change.
@@ -124,6 +128,8 @@ impl Series {
             sent_bytes: 0,
             received_bytes: 0,
             connect_time_ns: 0,
+            rtt_ns: None,
+            is_other: destination == Destination::Other,
             flows: 0,
             used_ns: 0,
         }
@@ -137,5 +143,8 @@ impl Series {
         self.sent_bytes += delta.sent_bytes;
         self.received_bytes += delta.received_bytes;
         self.connect_time_ns += delta.connect_time_ns;
+        if delta.rtt_ns > 0 && !self.is_other {
+            self.rtt_ns = Some(delta.rtt_ns);
+        }
     }
 }

@@ -146,6 +146,8 @@ pub struct FlowDelta {
     pub received_bytes: u64,
     /// Time spent connecting.
     pub connect_time_ns: u64,
+    /// A gauge, not a difference: the round trip if it is another one than before; 0 when it is not.
+    pub rtt_ns: u64,
 }
 
 impl FlowState {
@@ -176,6 +178,11 @@ impl FlowState {
             sent_bytes: new.sent_bytes.saturating_sub(old.sent_bytes),
             received_bytes: new.received_bytes.saturating_sub(old.received_bytes),
             connect_time_ns: new.connect_time_ns.saturating_sub(old.connect_time_ns),
+            rtt_ns: if new.rtt_ns == old.rtt_ns {
+                0
+            } else {
+                new.rtt_ns
+            },
         };
         self.counted = self.latest;
         delta

@@ -8,6 +8,7 @@
 pub mod applications;
 pub mod cgroups;
 pub mod containers;
+pub mod delays;
 pub mod destinations;
 pub mod filter;
 pub mod flows;
@@ -23,7 +24,7 @@ pub mod volumes;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nodescope_schema::{
-    FilesystemSpace, FlowKey, FlowTotals, Listen, Record, SensorHello, StatFilesystem,
+    CgroupKey, FilesystemSpace, FlowKey, FlowTotals, Listen, Record, SensorHello, StatFilesystem,
 };
 
 use self::cgroups::Cgroups;
@@ -113,6 +114,8 @@ pub struct Model {
     snapshot: Option<snapshot::Seen>,
     /// Classes one of whose cgroups was removed.
     removed_classes: HashSet<Class>,
+    /// Cgroups with waits that were not handed on.
+    delayed: HashSet<CgroupKey>,
     listens: Listens,
     namespaces: Namespaces,
     /// Space of the file systems that told it.
@@ -135,6 +138,7 @@ impl Model {
             pending: HashSet::new(),
             snapshot: None,
             removed_classes: HashSet::new(),
+            delayed: HashSet::new(),
             listens: Listens::default(),
             namespaces: Namespaces::default(),
             filesystems: BTreeMap::new(),
@@ -183,6 +187,7 @@ impl Model {
             Record::FlowEvicted(key) => self.remove_flow(&FlowId::from(key)),
             Record::Cgroup(cgroup) => self.apply_cgroup(cgroup),
             Record::Processes(processes) => self.apply_processes(processes),
+            Record::Delays(delays) => self.apply_delays(delays),
             Record::Listen(listen) => self.apply_listen(listen, now_ns),
             Record::SnapshotBegin => self.begin_snapshot(),
             Record::SnapshotEnd => self.end_snapshot(now_ns),
@@ -272,6 +277,7 @@ impl Model {
     /// Gives what waited a place: flows whose cgroup or container has become known, listens that changed.
     pub fn settle(&mut self, now_ns: u64) {
         self.place_pending(now_ns);
+        self.place_delays();
         if std::mem::take(&mut self.listens_changed) {
             self.lay_out_listens();
         }

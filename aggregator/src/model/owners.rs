@@ -104,6 +104,15 @@ impl Owners {
             .map_or(Target::Unknown, |state| state.target)
     }
 
+    /// The container of a class; what belongs to none counts for nobody.
+    pub(super) fn container(&self, class: &Class) -> Owner {
+        match self.target(class) {
+            Target::Container(index) => Owner::Container(index),
+            Target::Unknown => Owner::NotYet,
+            Target::Other | Target::Ignored | Target::Gone => Owner::Nobody,
+        }
+    }
+
     /// Its last cgroup is gone.
     pub(super) fn forget(&mut self, class: &Class) {
         if matches!(self.target(class), Target::Unknown) {

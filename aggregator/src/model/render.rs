@@ -1,7 +1,10 @@
 //! Writes the containers' series.
 
+use nodescope_schema::DelayTotals;
+
 use super::Model;
 use super::containers::Container;
+use super::delays::ContainerDelays;
 use super::destinations::Series;
 use crate::cgroupfs::Pressure;
 use crate::metrics::catalogue::container as family;
@@ -46,6 +49,9 @@ static DESTINATION_FAMILIES: &[(&Descriptor, SeriesValue)] = &[
             .filter(|s| s.has_connected())
             .map(|s| seconds(s.connect_time_ns).into())
     }),
+    (&family::RTT, |series| {
+        series.rtt_ns.map(|ns| seconds(ns).into())
+    }),
     (&family::BYTES_SENT, |series| {
         Some(series)
             .filter(|s| s.has_connected())
@@ -56,6 +62,21 @@ static DESTINATION_FAMILIES: &[(&Descriptor, SeriesValue)] = &[
             .filter(|s| s.has_connected())
             .map(|s| s.received_bytes.into())
     }),
+];
+
+/// How one family reads the waits of a container; none leaves the series out.
+type DelayValue = fn(&ContainerDelays) -> Option<u64>;
+
+/// How one wait for memory is read.
+type MemoryDelay = fn(&DelayTotals) -> u64;
+
+/// Values of the label `kind` of waits for memory, as the kernel's taskstats names them.
+static MEMORY_DELAYS: [(&str, MemoryDelay); 5] = [
+    ("compact", |totals| totals.compaction_ns),
+    ("freepages", |totals| totals.reclaim_ns),
+    ("swapin", |totals| totals.swap_in_ns),
+    ("thrashing", |totals| totals.thrashing_ns),
+    ("wpcopy", |totals| totals.write_copy_ns),
 ];
 
 fn nonzero(value: u64) -> Option<Value> {
@@ -80,6 +101,7 @@ impl Model {
         self.render_processes(page, &shown);
         render_resources(page, &shown);
         self.render_volumes(page, &shown);
+        render_delays(page, &shown);
         render_network(page, &shown);
     }
 
@@ -165,6 +187,38 @@ fn render_resources(page: &mut Exposition<'_>, shown: &[&Container]) {
         }
     }
     render_pressure(page, shown);
+}
+
+/// Waits that the kernel may know nothing of are left out until the first.
+fn render_delays(page: &mut Exposition<'_>, shown: &[&Container]) {
+    let families: [(&'static Descriptor, DelayValue); 3] = [
+        (&family::CPU_DELAY, |delays| Some(delays.totals().cpu_ns)),
+        (&family::DISK_DELAY, |delays| {
+            let ns = delays.totals().block_io_ns;
+            (delays.accounted || ns > 0).then_some(ns)
+        }),
+        (&family::IRQ_DELAY, |delays| {
+            Some(delays.totals().irq_ns).filter(|ns| *ns > 0)
+        }),
+    ];
+    for (descriptor, value) in families {
+        page.family(descriptor);
+        for container in shown.iter().filter(|container| container.delays.known) {
+            let waited = value(&container.delays).map(|ns| seconds(ns).into());
+            sample(page, container, waited);
+        }
+    }
+    page.family(&family::MEMORY_DELAY);
+    let kinds = MEMORY_DELAYS.map(|(kind, value)| (SeriesLabels::new(&[("kind", kind)]), value));
+    for container in shown {
+        let totals = container.delays.totals();
+        for (labels, value) in &kinds {
+            let ns = value(&totals);
+            if ns > 0 {
+                page.sample_with(&container.labels, labels, seconds(ns));
+            }
+        }
+    }
 }
 
 fn render_pressure(page: &mut Exposition<'_>, shown: &[&Container]) {

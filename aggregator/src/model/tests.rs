@@ -1,8 +1,8 @@
 //! The model on records as the sensor sends them.
 
 use nodescope_schema::{
-    Cgroup, CgroupKey, Flow, FlowKey, FlowKind, FlowTotals, Listen, Owner, Processes, Record,
-    SensorHello, Workload,
+    Cgroup, CgroupKey, DelayTotals, Delays, Flow, FlowKey, FlowKind, FlowTotals, Listen, Owner,
+    Processes, Record, SensorHello, Workload,
 };
 
 use std::time::Duration;
@@ -168,6 +168,22 @@ fn processes(id: u64, live: u32, started: u64, restarts: u64) -> Record<'static>
     })
 }
 
+fn delays(id: u64, generation: u64, accounted: bool, ms: u64) -> Record<'static> {
+    Record::Delays(Delays {
+        cgroup: CgroupKey {
+            hierarchy: if id < 100 { 0 } else { V1 },
+            id,
+        },
+        generation,
+        accounted,
+        totals: DelayTotals {
+            cpu_ns: ms * 1_000_000,
+            reclaim_ns: u64::from(accounted) * 500_000_000,
+            ..DelayTotals::default()
+        },
+    })
+}
+
 fn flow(workload: Workload, remote: &str, connects: u64, active: u32) -> Record<'static> {
     let remote: std::net::SocketAddrV6 = remote.parse().unwrap();
     Record::Flow(Flow {
@@ -286,6 +302,77 @@ fn a_new_run_of_the_sensor_continues_the_counters() {
     assert_eq!(node.value("container_restarts_total", &[]), Some(2.0));
     node.apply(&snapshot);
     assert_eq!(node.connects(&[]), Some(11.0));
+}
+
+#[test]
+fn the_last_round_trip_is_shown() {
+    const RTT: &str = "container_net_tcp_rtt_seconds";
+    let with = |connects, rtt_ns| match flow(WEB, DB, connects, 1) {
+        Record::Flow(mut flow) => {
+            flow.totals.rtt_ns = rtt_ns;
+            Record::Flow(flow)
+        }
+        other => other,
+    };
+    let mut node = unit_node();
+    node.apply(&[with(1, 0)]);
+    assert_eq!(node.value(RTT, &[]), None);
+    node.apply(&[with(2, 20_000_000)]);
+    assert_eq!(node.value(RTT, &["10.0.0.5:5432"]), Some(0.02));
+    node.apply(&[with(3, 20_000_000), with(4, 1_000_000)]);
+    assert_eq!(node.value(RTT, &["10.0.0.5:5432"]), Some(0.001));
+    // Every other destination is one series, and has none.
+    node.model.settings.destinations_per_container = 0;
+    let Record::Flow(mut other) = with(1, 5) else {
+        return;
+    };
+    other.key.remote_port = 1;
+    node.apply(&[Record::Flow(other)]);
+    assert_eq!(node.connects(&["~other"]), Some(1.0));
+    assert_eq!(node.value(RTT, &["~other"]), None);
+}
+
+#[test]
+fn waits_are_kept_over_names_cgroups_and_runs() {
+    const CPU: &str = "container_resources_cpu_delay_seconds_total";
+    const DISK: &str = "container_resources_disk_delay_seconds_total";
+    const MEMORY: &str = "container_resources_memory_delay_seconds_total";
+    let mut node = Node::new(Settings::default());
+    let path = format!("/docker/{DOCKER_ID}");
+    node.apply(&[
+        cgroup(10, path.as_bytes()),
+        processes(10, 1, 1, 0),
+        delays(10, 1, false, 1500),
+        delays(11, 1, false, 9000),
+    ]);
+    node.pass(1);
+    assert_eq!(node.value(CPU, &[]), None);
+    node.resolve("shop");
+    assert_eq!(node.value(CPU, &["/docker/shop"]), Some(1.5));
+    // The kernel does not account for anything else.
+    assert_eq!(
+        (node.value(DISK, &[]), node.value(MEMORY, &[])),
+        (None, None)
+    );
+    node.apply(&[cgroup(110, path.as_bytes()), delays(110, 1, true, 1500)]);
+    node.pass(1);
+    assert_eq!(node.value(CPU, &[]), Some(1.5), "the same tasks");
+    assert_eq!(node.value(DISK, &[]), Some(0.0));
+    assert_eq!(node.value(MEMORY, &["kind=\"freepages\""]), Some(0.5));
+    node.model.disconnected();
+    node.connect(2);
+    node.apply(&[
+        Record::SnapshotBegin,
+        cgroup(10, path.as_bytes()),
+        processes(10, 1, 1, 0),
+        delays(10, 7, true, 250),
+        Record::SnapshotEnd,
+    ]);
+    assert_eq!(node.value(CPU, &["/docker/shop"]), Some(1.75));
+    // The sensor removed the entry and made another one.
+    node.apply(&[delays(10, 8, true, 250)]);
+    node.pass(1);
+    assert_eq!(node.value(CPU, &["/docker/shop"]), Some(2.0));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use capnp::text;
 
 use super::sensor_capnp as wire;
 use crate::{
-    Cgroup, CgroupKey, Flow, FlowKey, FlowTotals, Hook, Listen, Loss, MapFill, Owner, Processes,
-    Record, SensorStatus, Workload,
+    Cgroup, CgroupKey, DelayTotals, Delays, Flow, FlowKey, FlowTotals, Hook, Listen, Loss, MapFill,
+    Owner, Processes, Record, SensorStatus, Workload,
 };
 
 /// Why a record is skipped.
@@ -47,6 +47,7 @@ pub(super) fn read_record(record: wire::record::Reader<'_>) -> Result<Record<'_>
         Which::Hook(hook) => Record::Hook(read_hook(hook?)?),
         Which::MapFill(fill) => Record::MapFill(read_map_fill(fill?)?),
         Which::Status(status) => Record::Status(read_status(status?)),
+        Which::Delays(delays) => Record::Delays(read_delays(delays?)),
     })
 }
 
@@ -90,6 +91,7 @@ fn read_flow(flow: wire::flow::Reader<'_>) -> Result<Flow<'_>, Skip> {
             received_bytes: flow.get_received_bytes(),
             connect_time_ns: flow.get_connect_time_ns(),
             updated_ns: flow.get_updated_ns(),
+            rtt_ns: flow.get_rtt_ns(),
         },
     })
 }
@@ -162,6 +164,27 @@ fn read_status(status: wire::sensor_status::Reader<'_>) -> SensorStatus {
         requests_granted: status.get_requests_granted(),
         requests_refused: status.get_requests_refused(),
         requests_waiting: status.get_requests_waiting(),
+    }
+}
+
+fn read_delays(delays: wire::delays::Reader<'_>) -> Delays {
+    Delays {
+        cgroup: CgroupKey {
+            hierarchy: delays.get_hierarchy(),
+            id: delays.get_id(),
+        },
+        generation: delays.get_generation(),
+        accounted: delays.get_accounted(),
+        totals: DelayTotals {
+            cpu_ns: delays.get_cpu_ns(),
+            block_io_ns: delays.get_block_io_ns(),
+            swap_in_ns: delays.get_swap_in_ns(),
+            reclaim_ns: delays.get_reclaim_ns(),
+            thrashing_ns: delays.get_thrashing_ns(),
+            compaction_ns: delays.get_compaction_ns(),
+            write_copy_ns: delays.get_write_copy_ns(),
+            irq_ns: delays.get_irq_ns(),
+        },
     }
 }
 

@@ -42,6 +42,7 @@ fn body_words(record: &Record<'_>, parts: &Parts<'_>) -> usize {
         Record::Hook(_) => struct_words::<wire::hook::Builder<'_>>() + first + second + third,
         Record::MapFill(_) => struct_words::<wire::map_fill::Builder<'_>>() + first,
         Record::Status(_) => struct_words::<wire::sensor_status::Builder<'_>>(),
+        Record::Delays(_) => struct_words::<wire::delays::Builder<'_>>(),
     }
 }
 

@@ -27,6 +27,7 @@ impl<'a> Parts<'a> {
             Record::SnapshotBegin
             | Record::SnapshotEnd
             | Record::Processes(_)
+            | Record::Delays(_)
             | Record::Status(_) => Self::default(),
         }
     }
@@ -108,6 +109,7 @@ impl<'a> Parts<'a> {
                 capacity,
             }),
             Record::Status(status) => Record::Status(status),
+            Record::Delays(delays) => Record::Delays(delays),
         }
     }
 

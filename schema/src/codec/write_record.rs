@@ -3,7 +3,10 @@
 use std::net::Ipv6Addr;
 
 use super::sensor_capnp as wire;
-use crate::{Cgroup, Flow, FlowKey, Hook, Listen, Loss, MapFill, Processes, Record, SensorStatus};
+use crate::{
+    Cgroup, DelayTotals, Delays, Flow, FlowKey, Hook, Listen, Loss, MapFill, Processes, Record,
+    SensorStatus,
+};
 
 pub(super) fn write_record(mut out: wire::record::Builder<'_>, record: &Record<'_>) {
     match record {
@@ -18,6 +21,7 @@ pub(super) fn write_record(mut out: wire::record::Builder<'_>, record: &Record<'
         Record::Hook(hook) => write_hook(out.init_hook(), hook),
         Record::MapFill(fill) => write_map_fill(out.init_map_fill(), fill),
         Record::Status(status) => write_status(out.init_status(), status),
+        Record::Delays(delays) => write_delays(out.init_delays(), delays),
     }
 }
 
@@ -70,6 +74,7 @@ fn write_flow(mut out: wire::flow::Builder<'_>, flow: &Flow<'_>) {
     out.set_received_bytes(totals.received_bytes);
     out.set_connect_time_ns(totals.connect_time_ns);
     out.set_updated_ns(totals.updated_ns);
+    out.set_rtt_ns(totals.rtt_ns);
     write_flow_key(out.init_key(), key);
 }
 
@@ -167,6 +172,37 @@ fn write_status(mut out: wire::sensor_status::Builder<'_>, status: &SensorStatus
     out.set_requests_granted(requests_granted);
     out.set_requests_refused(requests_refused);
     out.set_requests_waiting(requests_waiting);
+}
+
+fn write_delays(mut out: wire::delays::Builder<'_>, delays: &Delays) {
+    let Delays {
+        cgroup,
+        generation,
+        accounted,
+        totals,
+    } = *delays;
+    let DelayTotals {
+        cpu_ns,
+        block_io_ns,
+        swap_in_ns,
+        reclaim_ns,
+        thrashing_ns,
+        compaction_ns,
+        write_copy_ns,
+        irq_ns,
+    } = totals;
+    out.set_hierarchy(cgroup.hierarchy);
+    out.set_id(cgroup.id);
+    out.set_generation(generation);
+    out.set_accounted(accounted);
+    out.set_cpu_ns(cpu_ns);
+    out.set_block_io_ns(block_io_ns);
+    out.set_swap_in_ns(swap_in_ns);
+    out.set_reclaim_ns(reclaim_ns);
+    out.set_thrashing_ns(thrashing_ns);
+    out.set_compaction_ns(compaction_ns);
+    out.set_write_copy_ns(write_copy_ns);
+    out.set_irq_ns(irq_ns);
 }
 
 /// An address as two words, the first eight bytes in the first.

@@ -3,9 +3,10 @@
 use std::net::Ipv6Addr;
 
 use nodescope_schema::{
-    Cgroup, CgroupKey, Decoded, Flow, FlowKey, FlowKind, FlowTotals, Hook, Listen, Loss,
-    MAX_EXECUTABLE_BYTES, MAX_MESSAGE_BYTES, MapFill, Owner, Processes, Record, RecordWriter,
-    RecordingReader, SensorStatus, Verdict, Workload, decode_from_aggregator, decode_from_sensor,
+    Cgroup, CgroupKey, Decoded, DelayTotals, Delays, Flow, FlowKey, FlowKind, FlowTotals, Hook,
+    Listen, Loss, MAX_EXECUTABLE_BYTES, MAX_MESSAGE_BYTES, MapFill, Owner, Processes, Record,
+    RecordWriter, RecordingReader, SensorStatus, Verdict, Workload, decode_from_aggregator,
+    decode_from_sensor,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -58,7 +59,7 @@ fn flow_key() -> impl Strategy<Value = FlowKey<'static>> {
 }
 
 fn flow() -> impl Strategy<Value = Record<'static>> {
-    (flow_key(), any::<u64>(), any::<u32>(), any::<[u64; 7]>()).prop_map(
+    (flow_key(), any::<u64>(), any::<u32>(), any::<[u64; 8]>()).prop_map(
         |(key, generation, active, n)| {
             let totals = FlowTotals {
                 connects: n[0],
@@ -69,6 +70,7 @@ fn flow() -> impl Strategy<Value = Record<'static>> {
                 received_bytes: n[4],
                 connect_time_ns: n[5],
                 updated_ns: n[6],
+                rtt_ns: n[7],
             };
             Record::Flow(Flow {
                 key,
@@ -120,6 +122,26 @@ fn processes() -> impl Strategy<Value = Record<'static>> {
     })
 }
 
+fn delays() -> impl Strategy<Value = Record<'static>> {
+    (cgroup_key(), any::<bool>(), any::<[u64; 9]>()).prop_map(|(cgroup, accounted, n)| {
+        Record::Delays(Delays {
+            cgroup,
+            generation: n[0],
+            accounted,
+            totals: DelayTotals {
+                cpu_ns: n[1],
+                block_io_ns: n[2],
+                swap_in_ns: n[3],
+                reclaim_ns: n[4],
+                thrashing_ns: n[5],
+                compaction_ns: n[6],
+                write_copy_ns: n[7],
+                irq_ns: n[8],
+            },
+        })
+    })
+}
+
 fn cgroup() -> impl Strategy<Value = Record<'static>> {
     (cgroup_key(), bytes(300), any::<[u64; 2]>()).prop_map(
         |(key, path, [created_ns, removed_ns])| {
@@ -152,6 +174,7 @@ fn record() -> impl Strategy<Value = Record<'static>> {
         Just(Record::SnapshotEnd),
         cgroup(),
         processes(),
+        delays(),
         flow(),
         flow_key().prop_map(Record::FlowEvicted),
         listen(),

@@ -3,10 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nodescope_schema::{
-    BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, FileKind, FilesystemReply, Flow, FlowKey,
-    FlowKind, FlowTotals, FromSensorSink, Hook, Listen, Loss, MapFill, OpenFile, Owner, Processes,
-    Record, RecordWriter, Reply, RequestKind, SensorHello, SensorStatus, StatFilesystem, Verdict,
-    Workload, decode_from_sensor,
+    BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, DelayTotals, Delays, FileKind,
+    FilesystemReply, Flow, FlowKey, FlowKind, FlowTotals, FromSensorSink, Hook, Listen, Loss,
+    MapFill, OpenFile, Owner, Processes, Record, RecordWriter, Reply, RequestKind, SensorHello,
+    SensorStatus, StatFilesystem, Verdict, Workload, decode_from_sensor,
 };
 
 const OWNER: Owner<'static> = Owner {
@@ -60,7 +60,7 @@ pub(crate) const RECORD_BYTES: usize = 2 * WORD;
 pub(crate) const FLOW: u16 = 5;
 
 /// One of each kind, with its name, no field empty and no two fields alike where that would hide a mix-up.
-pub(crate) const RECORDS: [(&str, Record<'static>); 11] = [
+pub(crate) const RECORDS: [(&str, Record<'static>); 12] = [
     ("snapshot_begin", Record::SnapshotBegin),
     ("snapshot_end", Record::SnapshotEnd),
     (
@@ -104,6 +104,7 @@ pub(crate) const RECORDS: [(&str, Record<'static>); 11] = [
                 received_bytes: 16,
                 connect_time_ns: 17,
                 updated_ns: 18,
+                rtt_ns: 19,
             },
         }),
     ),
@@ -163,6 +164,27 @@ pub(crate) const RECORDS: [(&str, Record<'static>); 11] = [
             requests_granted: 53,
             requests_refused: 54,
             requests_waiting: 55,
+        }),
+    ),
+    (
+        "delays",
+        Record::Delays(Delays {
+            cgroup: CgroupKey {
+                hierarchy: 60,
+                id: 61,
+            },
+            generation: 62,
+            accounted: true,
+            totals: DelayTotals {
+                cpu_ns: 63,
+                block_io_ns: 64,
+                swap_in_ns: 65,
+                reclaim_ns: 66,
+                thrashing_ns: 67,
+                compaction_ns: 68,
+                write_copy_ns: 69,
+                irq_ns: 70,
+            },
         }),
     ),
 ];

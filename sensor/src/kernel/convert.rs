@@ -46,6 +46,7 @@ pub(super) fn totals(flow: &abi::Flow) -> schema::FlowTotals {
         received_bytes: flow.received_bytes,
         connect_time_ns: flow.connect_time_ns,
         updated_ns: flow.updated_ns,
+        rtt_ns: flow.rtt_ns,
     }
 }
 
@@ -58,6 +59,24 @@ pub(super) fn processes(key: abi::CgroupKey, value: &abi::Population) -> schema:
         ended: value.ended,
         restarts: value.restarts,
         oom_kills: value.oom_kills,
+    }
+}
+
+pub(super) fn delays(key: abi::CgroupKey, value: &abi::Delays, accounted: bool) -> schema::Delays {
+    schema::Delays {
+        cgroup: cgroup_key(key),
+        generation: value.generation_ns,
+        accounted,
+        totals: schema::DelayTotals {
+            cpu_ns: value.cpu_ns,
+            block_io_ns: value.block_io_ns,
+            swap_in_ns: value.swap_in_ns,
+            reclaim_ns: value.reclaim_ns,
+            thrashing_ns: value.thrashing_ns,
+            compaction_ns: value.compaction_ns,
+            write_copy_ns: value.write_copy_ns,
+            irq_ns: value.irq_ns,
+        },
     }
 }
 

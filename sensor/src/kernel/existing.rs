@@ -8,7 +8,7 @@ use nodescope_ebpf::maps;
 
 use super::SourceError;
 use super::bpf::{MapHandle, start_iterator};
-use super::probes::{ADOPT_CONNECTIONS, FIND_PROCESSES, PROBES, SCAN_LISTENS};
+use super::probes::{ADOPT_CONNECTIONS, FIND_PROCESSES, PROBES, SCAN_DELAYS, SCAN_LISTENS};
 use super::table::{Batch, Table};
 use super::verdict::{HookState, broke};
 
@@ -74,6 +74,7 @@ impl Existing {
             (FIND_PROCESSES, self.run(FIND_PROCESSES)),
             (SCAN_LISTENS, self.rescan()),
             (ADOPT_CONNECTIONS, self.run(ADOPT_CONNECTIONS)),
+            (SCAN_DELAYS, self.run(SCAN_DELAYS)),
             (ADOPT_CONNECTIONS, self.forget_ports(batch)),
         ];
         for (iterator, result) in found {
@@ -112,7 +113,7 @@ impl Existing {
     }
 
     /// Runs an iterator to its end; nothing when the kernel did not take it.
-    fn run(&self, iterator: &'static str) -> Result<(), SourceError> {
+    pub(super) fn run(&self, iterator: &'static str) -> Result<(), SourceError> {
         let Some((_, link)) = self.iterators.iter().find(|(name, _)| *name == iterator) else {
             return Ok(());
         };

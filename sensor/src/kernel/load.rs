@@ -61,6 +61,7 @@ pub(super) struct Globals {
     pub host_netns: u32,
     pub v1_hierarchy: u32,
     pub v1_controller: u32,
+    pub started_ns: u64,
 }
 
 /// What stays after loading.
@@ -100,12 +101,15 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
         .override_global(globals::HOST_NETNS, &constants.host_netns, true)
         .override_global(globals::V1_HIERARCHY, &constants.v1_hierarchy, true)
         .override_global(globals::V1_CONTROLLER, &constants.v1_controller, true)
+        .override_global(globals::STARTED_NS, &constants.started_ns, true)
         .map_max_entries(maps::FLOWS, sizes.flows)
         .map_max_entries(maps::OTHER_FLOWS, sizes.other_flows)
         .map_max_entries(maps::LISTENS, sizes.listens)
         .map_max_entries(maps::LISTEN_PORTS, sizes.listens)
         .map_max_entries(maps::PROCESSES, sizes.processes)
         .map_max_entries(maps::POPULATIONS, sizes.populations)
+        .map_max_entries(maps::DELAYS, sizes.populations)
+        .map_max_entries(maps::THREADS, sizes.processes)
         .map_max_entries(maps::CGROUPS, sizes.cgroups)
         .load(OBJECT)
         .map_err(object_error)?;

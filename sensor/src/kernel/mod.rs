@@ -9,6 +9,7 @@
 
 mod bpf;
 mod convert;
+mod delays;
 mod existing;
 mod flows;
 mod hierarchy;
@@ -33,6 +34,7 @@ use nodescope_ebpf::maps;
 use nodescope_schema::{Hook, Loss, MapFill, Record};
 
 use bpf::{MapHandle, monotonic_ns};
+use delays::DelayTables;
 use existing::Existing;
 use flows::Flows;
 use hierarchy::Hierarchy;
@@ -94,9 +96,9 @@ pub struct MapSizes {
     pub other_flows: u32,
     /// Listening sockets.
     pub listens: u32,
-    /// Processes.
+    /// Processes, and as many threads that waited.
     pub processes: u32,
-    /// Cgroups with processes.
+    /// Cgroups with processes, and as many with processes that waited.
     pub populations: u32,
     /// Cgroups of both watched hierarchies.
     pub cgroups: u32,
@@ -138,6 +140,7 @@ pub struct Kernel {
     listens: Listens,
     populations: Populations,
     processes: Table<Process, abi::WorkloadKey>,
+    delays: DelayTables,
     losses: MapHandle,
     losses_told: Vec<u64>,
     /// Cgroups that were there at the start and found no room.
@@ -167,11 +170,13 @@ impl Kernel {
             host_netns: options.host_netns,
             v1_hierarchy: hierarchy.as_ref().map_or(0, |h| h.number),
             v1_controller: hierarchy.as_ref().map_or(0, |h| h.controller as u32),
+            started_ns: monotonic_ns(),
         };
         let loaded = load::load(options, constants)?;
         let mut kernel = Self::new(loaded, hierarchy, options)?;
         kernel.seed_cgroups(options);
         kernel.existing.find(&mut kernel.hooks, &mut kernel.batch);
+        kernel.delays.judge(&mut kernel.hooks);
         bpf::release_memory();
         Ok(kernel)
     }
@@ -190,6 +195,8 @@ impl Kernel {
         let populations = Table::new(maps::POPULATIONS, fd(maps::POPULATIONS)?, sizes.populations)?;
         let cgroups = Table::new(maps::CGROUPS, fd(maps::CGROUPS)?, sizes.cgroups)?;
         let processes = Table::new(maps::PROCESSES, fd(maps::PROCESSES)?, sizes.processes)?;
+        let delays = Table::new(maps::DELAYS, fd(maps::DELAYS)?, sizes.populations)?;
+        let threads = Table::new(maps::THREADS, fd(maps::THREADS)?, sizes.processes)?;
         let losses = MapHandle::new(fd(maps::LOSSES)?, size_of::<u32>(), size_of::<u64>() * cpus)?;
         let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
         let ports = Table::new(maps::LISTEN_PORTS, fd(maps::LISTEN_PORTS)?, sizes.listens)?;
@@ -205,6 +212,7 @@ impl Kernel {
             listens: Listens::new(listens),
             populations: Populations::new(populations),
             processes,
+            delays: DelayTables::new(delays, threads, &options.proc_root),
             losses,
             losses_told: Vec::new(),
             unseeded: 0,
@@ -264,6 +272,7 @@ impl Kernel {
             }
         })?;
         let populations = self.populations.poll(&mut self.batch, since_ns, emit)?;
+        self.delays.poll(&mut self.batch, since_ns, emit)?;
         let flows = self.flows.poll(&mut self.batch, since_ns, emit)?;
         let listens = self
             .listens
@@ -386,6 +395,7 @@ impl Source for Kernel {
                 .for_each(|hook| emit(&Record::Hook(hook.record())));
             self.hooks_told = true;
         }
+        self.delays.scan(&self.existing, monotonic_ns)?;
         self.emit(self.polled_ns.saturating_sub(SLACK_NS).max(1), emit)?;
         self.polled_ns = now_ns;
         Ok(())
@@ -401,6 +411,11 @@ impl Source for Kernel {
 
     fn rescan(&mut self) -> Result<(), SourceError> {
         self.processes_alive = self.processes.for_each(&mut self.batch, |_, _, _| {})?;
+        self.delays.count_threads(&mut self.batch)?;
+        if self.delays.look_at_switch() {
+            self.delays.judge(&mut self.hooks);
+            self.hooks_told = false;
+        }
         self.existing.rescan()
     }
 }

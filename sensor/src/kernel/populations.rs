@@ -70,8 +70,8 @@ impl Populations {
     }
 }
 
-/// Deletes those entries of a too full table of which `dead` gives a time, the earliest first.
-fn delete_oldest<K: Decode, V: Decode>(
+/// Deletes entries of a too full table, of those of which `dead` gives a time, the earliest first.
+pub(super) fn delete_oldest<K: Decode, V: Decode>(
     table: &Table<K, V>,
     batch: &mut Batch,
     entries: u32,

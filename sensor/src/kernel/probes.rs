@@ -50,9 +50,12 @@ pub(super) struct Probe {
 
 /// The probe that follows sockets from their making on; what the iterators find must be followed too.
 const TCP_STATE: &str = "tcp_state";
+/// The probe whose verdict a setting of the kernel has a part in.
+pub(super) const DELAYS: &str = "delays";
 /// Iterators the sensor runs itself, by the name of their program.
 pub(super) const FIND_PROCESSES: &str = "find_processes";
 pub(super) const SCAN_LISTENS: &str = "scan_listens";
+pub(super) const SCAN_DELAYS: &str = "scan_delays";
 pub(super) const ADOPT_CONNECTIONS: &str = "adopt_connections";
 
 /// In the order of attaching. The iterators come last: what begins while they run is seen by the hooks before them.
@@ -170,6 +173,17 @@ pub(super) const PROBES: &[Probe] = &[
         rungs: &[only(
             "iter/task",
             &[program(FIND_PROCESSES, Attach::Iterator("task"))],
+        )],
+        needs: "",
+    },
+    Probe {
+        name: DELAYS,
+        rungs: &[only(
+            "tp_btf/sched_process_free, iter/task",
+            &[
+                tracepoint("delays_end", "sched_process_free"),
+                program(SCAN_DELAYS, Attach::Iterator("task")),
+            ],
         )],
         needs: "",
     },

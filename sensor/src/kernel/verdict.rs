@@ -94,6 +94,21 @@ pub(super) fn broke(hook: &mut HookState, why: &str) {
     hook.detail = one_line(why);
 }
 
+/// The hook works but what `missing` says; nothing when that is empty.
+pub(super) fn lacks(hook: &mut HookState, missing: &str) {
+    match (hook.verdict, missing) {
+        (Verdict::Ok | Verdict::Degraded, "") => {
+            hook.verdict = Verdict::Ok;
+            hook.detail.clear();
+        }
+        (Verdict::Ok | Verdict::Degraded, missing) => {
+            hook.verdict = Verdict::Degraded;
+            hook.detail = one_line(&format!("missing: {missing}"));
+        }
+        (Verdict::Unsupported | Verdict::Failed, _) => {}
+    }
+}
+
 /// Control characters become spaces; what is too long is cut.
 fn one_line(text: &str) -> String {
     let mut line = String::new();
@@ -204,6 +219,24 @@ mod tests {
         assert_eq!(
             judge(probe("tcp_state"), &[refusal(true), refusal(false)], None).verdict,
             Verdict::Failed
+        );
+    }
+
+    #[test]
+    fn a_setting_degrades_only_what_works() {
+        let mut hook = judge(probe("delays"), &[], Some(0));
+        lacks(&mut hook, "half of it");
+        assert_eq!(
+            (hook.verdict, hook.detail.as_str()),
+            (Verdict::Degraded, "missing: half of it")
+        );
+        lacks(&mut hook, "");
+        assert_eq!((hook.verdict, hook.detail.as_str()), (Verdict::Ok, ""));
+        broke(&mut hook, "gone");
+        lacks(&mut hook, "half of it");
+        assert_eq!(
+            (hook.verdict, hook.detail.as_str()),
+            (Verdict::Failed, "gone")
         );
     }
 

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use nodescope_schema::{FlowKind, Record};
+use nodescope_schema::{FlowKey, FlowKind, Record};
 use nodescope_sensor::kernel::{Kernel, Source as _};
 
 use super::support::{Node, Told};
@@ -71,13 +71,14 @@ fn what_finds_no_room_at_all_is_counted_as_lost() {
     assert!(full.1 > 0, "{:?}", told.losses);
 }
 
-/// Records of a poll, with the evicted flows it names.
-fn poll(kernel: &mut Kernel) -> (Told, u64) {
+/// Records of a poll, with how many evicted flows of a cgroup it names.
+fn poll(kernel: &mut Kernel, cgroup: u64) -> (Told, u64) {
     let (mut told, mut evicted) = (Told::default(), 0);
     kernel
         .poll(&mut |record| {
             told.take(record);
-            evicted += u64::from(matches!(record, Record::FlowEvicted(_)));
+            let own = |key: &FlowKey<'_>| key.owner.workload.cgroup_v2 == cgroup;
+            evicted += u64::from(matches!(record, Record::FlowEvicted(key) if own(key)));
         })
         .expect("a poll");
     (told, evicted)
@@ -96,7 +97,7 @@ fn idle_flows_go_and_their_totals_stay() {
     let stream =
         TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
     fail_to_connect(0..DESTINATIONS);
-    let (told, evicted) = poll(&mut kernel);
+    let (told, evicted) = poll(&mut kernel, node.own.id);
     assert!(evicted > 0, "41 of 48 is more than three quarters");
     let sum = told.sums[&(node.own.id, FlowKind::Evicted)];
     assert_eq!(sum.failures, evicted);

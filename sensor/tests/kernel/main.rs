@@ -4,6 +4,7 @@
 //! moves this process into a cgroup of its own, so that its flows and listens are its own.
 
 mod bounds;
+mod delays;
 mod lifecycle;
 mod listens;
 mod support;
@@ -21,6 +22,11 @@ fn every_hook_attaches() {
     };
     let kernel = node.load(Rungs::Best);
     for hook in kernel.hooks() {
+        if hook.name == "delays" && !delays::are_accounted() {
+            assert_eq!(hook.verdict, Verdict::Degraded);
+            assert!(hook.detail.contains("kernel.task_delayacct"), "{hook:?}");
+            continue;
+        }
         assert_eq!(hook.verdict, Verdict::Ok, "{hook:?}");
         assert_eq!(hook.detail, "");
     }

@@ -10,7 +10,7 @@ use std::process::{Child, Command};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nodescope_schema::{FlowKind, FlowTotals, Processes, Record};
+use nodescope_schema::{Delays, FlowKind, FlowTotals, Processes, Record};
 use nodescope_sensor::kernel::{Kernel, LoadOptions, Rungs, Source};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -49,6 +49,7 @@ pub(crate) struct Told {
     /// By port.
     pub(crate) listens: HashMap<u16, Listening>,
     pub(crate) processes: HashMap<u64, Processes>,
+    pub(crate) delays: HashMap<u64, Delays>,
     pub(crate) cgroups: HashMap<u64, (Vec<u8>, u64, u64)>,
     pub(crate) losses: Vec<(String, u64)>,
 }
@@ -79,6 +80,9 @@ impl Told {
             }
             Record::Processes(processes) => {
                 self.processes.insert(processes.cgroup.id, *processes);
+            }
+            Record::Delays(delays) => {
+                self.delays.insert(delays.cgroup.id, *delays);
             }
             Record::Cgroup(cgroup) => {
                 self.cgroups.insert(

@@ -60,6 +60,38 @@ family!(
     "Time some or all tasks of the cgroup waited for a CPU, in seconds"
 );
 family!(
+    CPU_DELAY,
+    Counter,
+    Container,
+    "container_resources_cpu_delay_seconds_total",
+    [],
+    "Time the tasks of the container were ready to run and waited for a CPU, in seconds, summed over all of them"
+);
+family!(
+    DISK_DELAY,
+    Counter,
+    Container,
+    "container_resources_disk_delay_seconds_total",
+    [],
+    "Time the tasks of the container waited for block I/O, in seconds, summed over all of them; needs kernel.task_delayacct=1"
+);
+family!(
+    IRQ_DELAY,
+    Counter,
+    Container,
+    "container_resources_irq_delay_seconds_total",
+    [],
+    "Time the CPUs of the container's tasks served interrupts instead, in seconds; needs kernel.task_delayacct=1, absent until the first"
+);
+family!(
+    MEMORY_DELAY,
+    Counter,
+    Container,
+    "container_resources_memory_delay_seconds_total",
+    ["kind"],
+    "Time the tasks of the container waited for memory (kind: freepages, swapin, thrashing, compact, wpcopy), in seconds; needs kernel.task_delayacct=1, absent until the first"
+);
+family!(
     MEMORY_LIMIT,
     Gauge,
     Container,
@@ -212,6 +244,14 @@ family!(
     "Time spent establishing outbound TCP connections, in seconds"
 );
 family!(
+    RTT,
+    Gauge,
+    Container,
+    "container_net_tcp_rtt_seconds",
+    ["destination", "actual_destination"],
+    "Smoothed round trip of the outbound TCP connection that last measured one, in seconds; absent until the first and for ~other"
+);
+family!(
     BYTES_SENT,
     Counter,
     Container,
@@ -237,6 +277,10 @@ pub static FAMILIES: &[&Descriptor] = &[
     &CPU_USAGE,
     &CPU_THROTTLED,
     &CPU_PRESSURE,
+    &CPU_DELAY,
+    &DISK_DELAY,
+    &IRQ_DELAY,
+    &MEMORY_DELAY,
     &MEMORY_LIMIT,
     &MEMORY_RSS,
     &MEMORY_CACHE,
@@ -256,6 +300,7 @@ pub static FAMILIES: &[&Descriptor] = &[
     &ACTIVE_CONNECTIONS,
     &RETRANSMITS,
     &CONNECTION_TIME,
+    &RTT,
     &BYTES_SENT,
     &BYTES_RECEIVED,
 ];

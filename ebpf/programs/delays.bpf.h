@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * How long tasks waited, from what the scheduler and delay accounting keep in each task_struct (the numbers that
+ * taskstats gives), added up by cgroup.
+ *
+ * scan_delays adds what is new in every task that lives, delays_end the rest when the kernel frees a task: after its
+ * last wait, however short its life was. Both read the same fields, and `threads` says what was added already. A wait
+ * is known when it ends. What a task waited for since the last scan counts for the cgroup it is in now, even if it was
+ * moved there in between. Kernel threads are not counted.
+ *
+ * The two never have one task at once, so neither takes a lock: an iterator's program runs in an RCU read-side section
+ * and passes over tasks in EXIT_DEAD, which is set before the kernel asks RCU for the call that frees the task.
+ *
+ * Everything but the wait for a CPU is 0 unless kernel.task_delayacct was 1 when the task began.
+ */
+
+static __always_inline struct delays *delays_of(__u32 hierarchy, __u64 cgroup)
+{
+	struct cgroup_key key = { .id = cgroup, .hierarchy = hierarchy };
+	struct delays *found = bpf_map_lookup_elem(&delays, &key);
+	struct delays fresh = {};
+	int err;
+
+	if (found)
+		return found;
+	fresh.generation_ns = bpf_ktime_get_ns();
+	fresh.updated_ns = fresh.generation_ns;
+	err = bpf_map_update_elem(&delays, &key, &fresh, BPF_NOEXIST);
+	found = bpf_map_lookup_elem(&delays, &key);
+	if (!found)
+		count_failed_update(LOSS_DELAYS, err);
+	return found;
+}
+
+static __always_inline void read_waits(struct task_struct *task, __u64 waited_ns[DELAY_KINDS])
+{
+	struct task_delay_info *info;
+
+	waited_ns[DELAY_CPU] = task->sched_info.run_delay;
+	if (!bpf_core_field_exists(task->delays))
+		return;
+	info = task->delays;
+	if (!info)
+		return;
+	waited_ns[DELAY_BLOCK_IO] = info->blkio_delay;
+	waited_ns[DELAY_SWAP_IN] = info->swapin_delay;
+	waited_ns[DELAY_RECLAIM] = info->freepages_delay;
+	waited_ns[DELAY_THRASHING] = info->thrashing_delay;
+	if (bpf_core_field_exists(info->compact_delay))
+		waited_ns[DELAY_COMPACTION] = info->compact_delay;
+	if (bpf_core_field_exists(info->wpcopy_delay))
+		waited_ns[DELAY_WRITE_COPY] = info->wpcopy_delay;
+	if (bpf_core_field_exists(info->irq_delay))
+		waited_ns[DELAY_IRQ] = info->irq_delay;
+}
+
+static __always_inline bool waited(const __u64 waited_ns[DELAY_KINDS])
+{
+	__u64 any = 0;
+	int kind;
+
+	_Pragma("unroll")
+	for (kind = 0; kind < DELAY_KINDS; kind++)
+		any |= waited_ns[kind];
+	return any != 0;
+}
+
+static __always_inline void add_waits_in(__u32 hierarchy, __u64 cgroup, const __u64 waited_ns[DELAY_KINDS])
+{
+	struct delays *found = delays_of(hierarchy, cgroup);
+	int kind;
+
+	if (!found)
+		return;
+	_Pragma("unroll")
+	for (kind = 0; kind < DELAY_KINDS; kind++)
+		add(&found->waited_ns[kind], waited_ns[kind]);
+	found->updated_ns = bpf_ktime_get_ns();
+}
+
+static __always_inline void add_waits(struct task_struct *task, const __u64 waited_ns[DELAY_KINDS])
+{
+	struct workload_key workload;
+
+	if (!waited(waited_ns))
+		return;
+	fill_workload(&workload, task);
+	add_waits_in(0, workload.cgroup_v2, waited_ns);
+	if (v1_controller != V1_NONE)
+		add_waits_in(v1_hierarchy, workload.cgroup_v1, waited_ns);
+}
+
+/* Leaves in `waited_ns` what was not counted yet, and counts it. */
+static __always_inline void take_new_waits(struct thread *thread, __u64 waited_ns[DELAY_KINDS])
+{
+	__u64 total;
+	int kind;
+
+	_Pragma("unroll")
+	for (kind = 0; kind < DELAY_KINDS; kind++) {
+		total = waited_ns[kind];
+		if (total <= thread->counted_ns[kind]) {
+			waited_ns[kind] = 0;
+			continue;
+		}
+		waited_ns[kind] = total - thread->counted_ns[kind];
+		thread->counted_ns[kind] = total;
+	}
+}
+
+static __always_inline struct thread *find_thread(struct task_struct *task, __u64 key)
+{
+	struct thread *thread = bpf_map_lookup_elem(&threads, &key);
+
+	return thread && thread->start_ns == task->start_time ? thread : NULL;
+}
+
+static __always_inline bool is_older(struct task_struct *task)
+{
+	return task->start_time < started_ns;
+}
+
+/* What a task older than the sensor waited for until now was another time's. */
+static __always_inline struct thread *make_thread(struct task_struct *task, __u64 key,
+						  const __u64 waited_ns[DELAY_KINDS])
+{
+	struct thread fresh = { .start_ns = task->start_time };
+	int err;
+
+	if (is_older(task))
+		__builtin_memcpy(fresh.counted_ns, waited_ns, sizeof(fresh.counted_ns));
+	else if (!waited(waited_ns))
+		return NULL;
+	err = bpf_map_update_elem(&threads, &key, &fresh, BPF_ANY);
+	if (err) {
+		if (is_older(task))
+			count_failed_update(LOSS_DELAYS, err);
+		return NULL;
+	}
+	return find_thread(task, key);
+}
+
+SEC("iter/task")
+int scan_delays(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	__u64 waited_ns[DELAY_KINDS] = {};
+	__u64 key = (__u64)task;
+	struct thread *thread;
+
+	if (!task || task->flags & PF_KTHREAD || task->exit_state == EXIT_DEAD)
+		return 0;
+	read_waits(task, waited_ns);
+	thread = find_thread(task, key);
+	if (!thread)
+		thread = make_thread(task, key, waited_ns);
+	if (!thread)
+		return 0;
+	take_new_waits(thread, waited_ns);
+	add_waits(task, waited_ns);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(delays_end, struct task_struct *task)
+{
+	__u64 waited_ns[DELAY_KINDS] = {};
+	__u64 key = (__u64)task;
+	struct thread *thread;
+
+	if (task->flags & PF_KTHREAD)
+		return 0;
+	read_waits(task, waited_ns);
+	thread = find_thread(task, key);
+	if (thread) {
+		take_new_waits(thread, waited_ns);
+		bpf_map_delete_elem(&threads, &key);
+	} else if (is_older(task)) {
+		/* It ended before the first scan, or there was no room. */
+		return 0;
+	}
+	add_waits(task, waited_ns);
+	return 0;
+}
