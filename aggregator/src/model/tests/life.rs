@@ -1,0 +1,204 @@
+//! Names, restarts, runs of the sensor, and the end of containers.
+
+use super::*;
+
+#[test]
+fn totals_wait_for_a_name_and_are_not_lost() {
+    let mut node = Node::new(Settings::default());
+    node.apply(&[flow(WEB, DB, 1, 0)]);
+    let path = format!("/docker/{DOCKER_ID}");
+    node.apply(&[cgroup(10, path.as_bytes()), flow(WEB, DB, 5, 1)]);
+    assert_eq!(node.connects(&[]), None);
+    node.resolve("shop");
+    assert_eq!(node.connects(&["/docker/shop"]), Some(5.0));
+    assert_eq!(
+        node.value("container_info", &["image=\"img:1\""]),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn a_renamed_container_goes_on_under_its_new_name() {
+    let mut node = Node::new(Settings::default());
+    let path = format!("/docker/{DOCKER_ID}");
+    node.apply(&[cgroup(10, path.as_bytes()), flow(WEB, DB, 5, 1)]);
+    node.resolve("old");
+    node.pass(60);
+    node.resolve("new");
+    node.apply(&[flow(WEB, DB, 7, 1)]);
+    assert_eq!(node.connects(&["/docker/old"]), None);
+    assert_eq!(node.connects(&["/docker/new"]), Some(2.0));
+    assert_eq!(
+        node.value("container_net_tcp_active_connections", &["/docker/new"]),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn a_new_run_of_the_sensor_continues_the_counters() {
+    let mut node = unit_node();
+    node.apply(&[flow(WEB, DB, 10, 3), processes(10, 1, 4, 2)]);
+    node.model.disconnected();
+    assert_eq!(node.connects(&[]), Some(10.0));
+    node.connect(2);
+    let snapshot = [
+        Record::SnapshotBegin,
+        cgroup(10, UNIT),
+        cgroup(110, UNIT),
+        processes(10, 1, 1, 0),
+        flow(WEB, DB, 1, 3),
+        Record::SnapshotEnd,
+    ];
+    node.apply(&snapshot);
+    assert_eq!(node.connects(&[]), Some(11.0));
+    assert_eq!(
+        node.value("container_net_tcp_active_connections", &[]),
+        Some(3.0)
+    );
+    assert_eq!(node.value("container_restarts_total", &[]), Some(2.0));
+    node.apply(&snapshot);
+    assert_eq!(node.connects(&[]), Some(11.0));
+}
+
+#[test]
+fn waits_are_kept_over_names_cgroups_and_runs() {
+    const CPU: &str = "container_resources_cpu_delay_seconds_total";
+    const DISK: &str = "container_resources_disk_delay_seconds_total";
+    const MEMORY: &str = "container_resources_memory_delay_seconds_total";
+    let mut node = Node::new(Settings::default());
+    let path = format!("/docker/{DOCKER_ID}");
+    node.apply(&[
+        cgroup(10, path.as_bytes()),
+        processes(10, 1, 1, 0),
+        delays(10, 1, false, 1500),
+        delays(11, 1, false, 9000),
+    ]);
+    node.pass(1);
+    assert_eq!(node.value(CPU, &[]), None);
+    node.resolve("shop");
+    assert_eq!(node.value(CPU, &["/docker/shop"]), Some(1.5));
+    // The kernel does not account for anything else.
+    assert_eq!(
+        (node.value(DISK, &[]), node.value(MEMORY, &[])),
+        (None, None)
+    );
+    node.apply(&[cgroup(110, path.as_bytes()), delays(110, 1, true, 1500)]);
+    node.pass(1);
+    assert_eq!(node.value(CPU, &[]), Some(1.5), "the same tasks");
+    assert_eq!(node.value(DISK, &[]), Some(0.0));
+    assert_eq!(node.value(MEMORY, &["kind=\"freepages\""]), Some(0.5));
+    node.model.disconnected();
+    node.connect(2);
+    node.apply(&[
+        Record::SnapshotBegin,
+        cgroup(10, path.as_bytes()),
+        processes(10, 1, 1, 0),
+        delays(10, 7, true, 250),
+        Record::SnapshotEnd,
+    ]);
+    assert_eq!(node.value(CPU, &["/docker/shop"]), Some(1.75));
+    // The sensor removed the entry and made another one.
+    node.apply(&[delays(10, 8, true, 250)]);
+    node.pass(1);
+    assert_eq!(node.value(CPU, &["/docker/shop"]), Some(2.0));
+}
+
+#[test]
+fn processes_of_no_service_are_shown_on_request_only() {
+    for (report_other, expected) in [(false, None), (true, Some(1.0))] {
+        let mut node = Node::new(Settings {
+            report_other,
+            ..Settings::default()
+        });
+        node.apply(&[
+            cgroup(1, b"/"),
+            flow(
+                Workload {
+                    cgroup_v2: 1,
+                    cgroup_v1: 0,
+                },
+                DB,
+                1,
+                0,
+            ),
+        ]);
+        node.model.settle(node.now_ns);
+        assert_eq!(node.connects(&["container_id=\"/other/curl\""]), expected);
+    }
+}
+
+#[test]
+fn restarts_in_place_and_in_a_new_cgroup() {
+    let mut node = unit_node();
+    node.apply(&[processes(10, 1, 3, 2)]);
+    assert_eq!(node.value("container_restarts_total", &[]), Some(2.0));
+    node.apply(&[removed(10, UNIT), cgroup(11, UNIT), processes(11, 1, 1, 0)]);
+    node.resolve("");
+    assert_eq!(node.value("container_restarts_total", &[]), Some(3.0));
+    node.apply(&[
+        cgroup(12, b"/system.slice/web.service/sub"),
+        processes(12, 1, 9, 5),
+    ]);
+    node.resolve("");
+    assert_eq!(node.value("container_restarts_total", &[]), Some(3.0));
+}
+
+#[test]
+fn a_process_in_both_hierarchies_counts_once() {
+    let mut node = unit_node();
+    node.apply(&[processes(10, 1, 2, 1), processes(110, 1, 2, 1)]);
+    assert_eq!(node.value("container_restarts_total", &[]), Some(1.0));
+}
+
+#[test]
+fn containers_without_processes_disappear_and_come_back() {
+    let mut node = unit_node();
+    node.apply(&[flow(WEB, DB, 1, 0), processes(10, 0, 1, 0)]);
+    node.pass(1);
+    node.pass(599);
+    assert_eq!(node.connects(&[]), Some(1.0));
+    node.pass(2);
+    assert_eq!(node.page(), "");
+    node.apply(&[processes(10, 1, 2, 1), flow(WEB, DB, 2, 0)]);
+    node.resolve("");
+    assert_eq!(node.value("container_restarts_total", &[]), Some(1.0));
+    assert!(node.connects(&[]).is_some());
+}
+
+#[test]
+fn unknown_containers_are_tried_again_and_hurt_nobody() {
+    let mut node = unit_node();
+    let path = format!("/docker/{DOCKER_ID}");
+    node.apply(&[
+        cgroup(20, path.as_bytes()),
+        flow(
+            Workload {
+                cgroup_v2: 20,
+                cgroup_v1: 0,
+            },
+            DB,
+            1,
+            0,
+        ),
+    ]);
+    let jobs = node.model.next_to_resolve(node.now_ns, 10);
+    assert_eq!(jobs.len(), 1);
+    node.model.resolved(
+        &jobs[0].class,
+        Resolution::Retry {
+            reason: RetryReason::NotFound,
+            after: Duration::from_millis(200),
+        },
+        node.now_ns,
+    );
+    assert!(node.model.next_to_resolve(node.now_ns, 10).is_empty());
+    node.now_ns += SECOND;
+    let jobs = node.model.next_to_resolve(node.now_ns, 10);
+    node.model.resolved(
+        &jobs[0].class,
+        Resolution::Ignored(Ignored::Pause),
+        node.now_ns,
+    );
+    node.apply(&[flow(WEB, DB, 1, 0)]);
+    assert_eq!(node.connects(&["web.service"]), Some(1.0));
+}
