@@ -29,7 +29,11 @@ impl Run {
         let listen = format!("127.0.0.1:{}", free_port());
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let target = programs().parent().expect("target/PROFILE");
-        let mut command = Command::new(source.join("scripts/run.sh"));
+        // Whoever starts the tests in the background makes them ignore Ctrl-C, and a shell cannot undo that.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal=INT")
+            .arg(source.join("scripts/run.sh"));
         command.env("CARGO_TARGET_DIR", target);
         command.args(["--no-build", "--profile", "debug", "--listen", &listen]);
         command.arg("--run-dir").arg(directory.path().join("run"));
