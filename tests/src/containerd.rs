@@ -78,3 +78,12 @@ impl Containerd {
         let _ = try_run(self.client(namespace).args(["container", "delete", id]));
     }
 }
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        for root in crate::hierarchies() {
+            // Where containers of this namespace were; it stays when another containerd uses it.
+            let _ = std::fs::remove_dir(root.join("default"));
+        }
+    }
+}

@@ -56,7 +56,7 @@ fn a_container_of_a_pod() {
         "io.kubernetes.cri.container-name=cart".to_owned(),
         "io.kubernetes.cri.image-name=registry.example/cart:1".to_owned(),
     ];
-    run_in_pod(&node, &id, &facts, port);
+    let _pod = run_in_pod(&node, &id, &facts, port);
     let container_id = format!("/k8s/shop/{pod}/cart");
     listens(&node, &container_id, port);
     let image = [
@@ -77,7 +77,7 @@ fn the_pause_container_is_not_reported() {
         "io.kubernetes.cri.sandbox-namespace=shop".to_owned(),
         format!("io.kubernetes.cri.sandbox-name={pod}"),
     ];
-    run_in_pod(&node, &id, &facts, port);
+    let _pod = run_in_pod(&node, &id, &facts, port);
     let other = unique("visible");
     let other_port = free_port();
     node.containerd.run_load(
@@ -99,8 +99,10 @@ fn the_pause_container_is_not_reported() {
     node.containerd.remove("k8s.io", &id);
 }
 
-fn run_in_pod(node: &Node, id: &str, facts: &[String], port: u16) {
-    let cgroup = format!("/kubepods/burstable/pod{}/{id}", unique("uid"));
+/// Returns the pod's cgroup, which goes when the caller has removed the container.
+fn run_in_pod(node: &Node, id: &str, facts: &[String], port: u16) -> Unit {
+    let pod = Unit::at(&format!("/kubepods/burstable/pod{}", unique("uid")));
+    let cgroup = format!("{}/{id}", pod.path());
     let mut options = vec!["--cgroup", cgroup.as_str()];
     for fact in facts {
         options.extend(["--annotation", fact.as_str()]);
@@ -111,6 +113,7 @@ fn run_in_pod(node: &Node, id: &str, facts: &[String], port: u16) {
         &options,
         &format!("serve --listen 0.0.0.0:{port}"),
     );
+    pod
 }
 
 /// 64 hexadecimal digits, as the CRI plugin makes them.
