@@ -5,12 +5,13 @@ cd "$(dirname "$0")" || exit 1
 # shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
-# Each client runs to its end in a service that lives only that long.
+# Each client runs to its end in a service that lives only that long. Here many connect at a
+# time, so that tasks interrupt each other in the middle of a hook.
 loopback() {
     serve server4 127.0.0.1:7001
     local line
-    line=$(load_run client4 connect --to 127.0.0.1:7001 --count 50 --parallel 3 --upload 1000 --download 70000)
-    expect_tcp client4 127.0.0.1:7001 50 0 0 "$(field sent_bytes <<<"$line")" $((50 * 70000))
+    line=$(load_run client4 connect --to 127.0.0.1:7001 --count 200 --parallel 4 --upload 1000 --download 70000)
+    expect_tcp client4 127.0.0.1:7001 200 0 0 "$(field sent_bytes <<<"$line")" $((200 * 70000))
     expect 1 container_net_tcp_listen_info "container_id=$(unit_id server4)" listen_addr=127.0.0.1:7001
     # The passive side has no destinations.
     expect 0 container_net_tcp_successful_connects_total "container_id=$(unit_id server4)"
