@@ -199,7 +199,8 @@ struct sched_info {
 	unsigned long long run_delay;
 };
 
-/* The members came one after the other: thrashing_delay with 4.20, compact_delay 5.17, wpcopy_delay 6.1, irq_delay 6.4. */
+/* The members came one after the other: thrashing_delay with 4.20, compact_delay 5.17, wpcopy_delay 6.1, irq_delay 6.4.
+ */
 struct task_delay_info {
 	u64 blkio_delay;
 	u64 swapin_delay;

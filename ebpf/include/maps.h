@@ -110,7 +110,8 @@ struct {
 	__type(value, struct population);
 } populations SEC(".maps");
 
-/* How long the tasks of a cgroup waited. The sensor deletes the longest unchanged when nearly full. Full: LOSS_DELAYS. */
+/* How long the tasks of a cgroup waited. The sensor deletes the longest unchanged when nearly full. Full: LOSS_DELAYS.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -59,9 +59,7 @@ static __always_inline bool waited(const __u64 waited_ns[DELAY_KINDS])
 	__u64 any = 0;
 	int kind;
 
-	_Pragma("unroll")
-	for (kind = 0; kind < DELAY_KINDS; kind++)
-		any |= waited_ns[kind];
+	_Pragma("unroll") for (kind = 0; kind < DELAY_KINDS; kind++) any |= waited_ns[kind];
 	return any != 0;
 }
 
@@ -72,9 +70,7 @@ static __always_inline void add_waits_in(__u32 hierarchy, __u64 cgroup, const __
 
 	if (!found)
 		return;
-	_Pragma("unroll")
-	for (kind = 0; kind < DELAY_KINDS; kind++)
-		add(&found->waited_ns[kind], waited_ns[kind]);
+	_Pragma("unroll") for (kind = 0; kind < DELAY_KINDS; kind++) add(&found->waited_ns[kind], waited_ns[kind]);
 	found->updated_ns = bpf_ktime_get_ns();
 }
 
@@ -96,8 +92,8 @@ static __always_inline void take_new_waits(struct thread *thread, __u64 waited_n
 	__u64 total;
 	int kind;
 
-	_Pragma("unroll")
-	for (kind = 0; kind < DELAY_KINDS; kind++) {
+	_Pragma("unroll") for (kind = 0; kind < DELAY_KINDS; kind++)
+	{
 		total = waited_ns[kind];
 		if (total <= thread->counted_ns[kind]) {
 			waited_ns[kind] = 0;
