@@ -399,7 +399,7 @@ fn a_flood_of_requests_costs_little() {
         memory,
         sensor.resident_kib(),
     );
-    assert!(offered >= 9_000 * elapsed.as_secs(), "{offered}");
+    // A busy machine may offer fewer a second; that some were over the limit is what makes it a flood.
     assert!(sent > 0 && limited > 0, "{sent} {limited}");
     // A burst of 2000 and 500 a second.
     assert!(
