@@ -53,23 +53,24 @@ fn as_many_as_the_kernel_says() {
 }
 
 #[test]
-fn none_without_loss() {
+fn no_more_than_the_kernel_says_without_loss() {
     require_root!();
     let (agent, unit, netns) = (Agent::start(), Unit::service("lossless"), Netns::linked());
     let server = Server::start(Agent::here(), &format!("[{}]:8080", netns.outer6()));
     let to = server.address();
     let words = format!("connect --to {to} --count 10 --upload 200000");
     let report = run_load(Place::in_unit(&unit).and_netns(&netns), &words);
-    assert_eq!(netns.snmp("Tcp", "RetransSegs"), 0);
     let expected = Expected {
         connects: 10,
         sent_bytes: report.sent_bytes,
         ..Expected::default()
     };
     expected.settles(&agent, unit.path(), &to.to_string());
+    // As a rule none; a machine that pauses makes TCP probe for a loss that was none, and that until all is closed.
+    let retransmitted = netns.snmp("Tcp", "RetransSegs");
     agent.settles(
         "container_net_tcp_retransmits_total",
         &[("container_id", unit.path())],
-        0,
+        retransmitted,
     );
 }
