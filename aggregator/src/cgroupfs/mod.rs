@@ -55,6 +55,20 @@ pub struct Pressure {
     pub full_seconds: Option<f64>,
 }
 
+impl Resources {
+    /// What is still true of a cgroup that is gone: what it has used, not what it uses or may use.
+    #[must_use]
+    pub fn without_gauges(self) -> Self {
+        Self {
+            cpu_limit_cores: None,
+            memory_limit_bytes: None,
+            memory_rss_bytes: None,
+            memory_cache_bytes: None,
+            ..self
+        }
+    }
+}
+
 impl CgroupMounts {
     /// Reads the files of the cgroup with this path in the v2 tree and this one in the watched v1 hierarchy. It blocks.
     pub fn read_resources(&self, v2_path: Option<&[u8]>, v1_path: Option<&[u8]>) -> Resources {

@@ -323,12 +323,14 @@ impl Model {
         self.containers.iter().filter_map(job).collect()
     }
 
-    /// What the cgroup files said. A container that was not read, because its cgroup is gone, keeps what it had.
+    /// What the cgroup files said. A container that was not read, because its cgroup is gone, keeps its counters.
     pub fn set_resources(&mut self, resources: Vec<(usize, Resources)>) {
-        for (index, resources) in resources {
-            if let Some(container) = self.containers.get_mut(index) {
-                container.resources = resources;
-            }
+        let mut read: HashMap<usize, Resources> = resources.into_iter().collect();
+        for (index, container) in self.containers.iter_indexed_mut() {
+            container.resources = match read.remove(&index) {
+                Some(resources) => resources,
+                None => container.resources.without_gauges(),
+            };
         }
     }
 

@@ -202,3 +202,20 @@ fn unknown_containers_are_tried_again_and_hurt_nobody() {
     node.apply(&[flow(WEB, DB, 1, 0)]);
     assert_eq!(node.connects(&["web.service"]), Some(1.0));
 }
+
+#[test]
+fn a_cgroup_that_is_gone_keeps_counters_and_no_gauges() {
+    let mut node = unit_node();
+    let index = node.model.cgroups_to_read()[0].container;
+    let read = Resources {
+        cpu_usage_seconds: Some(3.0),
+        memory_rss_bytes: Some(4096),
+        ..Resources::default()
+    };
+    let usage = |node: &Node| node.value("container_resources_cpu_usage_seconds_total", &[]);
+    let memory = |node: &Node| node.value("container_resources_memory_rss_bytes", &[]);
+    node.model.set_resources(vec![(index, read)]);
+    assert_eq!((usage(&node), memory(&node)), (Some(3.0), Some(4096.0)));
+    node.model.set_resources(Vec::new());
+    assert_eq!((usage(&node), memory(&node)), (Some(3.0), None));
+}
