@@ -389,7 +389,12 @@ fn a_flood_of_requests_costs_little() {
         .iter()
         .filter(|reply| reply.result.is_ok())
         .count();
-    let limited = peer.seen.loss("requests/rate_limited");
+    let limited = peer
+        .seen
+        .replies
+        .iter()
+        .filter(|reply| reply.result == Err(Refusal::RateLimited))
+        .count();
     println!(
         "{} offered/s, {} read/s, {} granted/s, sensor {:.1} % of a core, {} -> {} KiB",
         offered / elapsed.as_secs(),
