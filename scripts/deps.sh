@@ -32,6 +32,7 @@ test|busybox|busybox-static
 test|promtool|prometheus
 test|ip|iproute2
 test|nft|nftables
+test|/usr/lib/systemd/systemd-journal-remote|systemd-journal-remote
 test|mkfs.ext4|e2fsprogs
 test|mkfs.xfs|xfsprogs
 lint|clang-format|clang-format
