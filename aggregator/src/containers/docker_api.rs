@@ -34,7 +34,7 @@ pub enum DockerApiError {
     #[error("not a container id")]
     BadId,
     /// The socket cannot be used.
-    #[error("cannot connect to docker's socket")]
+    #[error("cannot connect")]
     Connect(#[source] std::io::Error),
     /// The exchange failed.
     #[error("the exchange with docker failed")]
@@ -51,6 +51,16 @@ pub enum DockerApiError {
     /// No answer came in time.
     #[error("docker did not answer in time")]
     TimedOut,
+}
+
+impl DockerApiError {
+    /// Docker works, but does not know the container or cannot describe it.
+    pub fn is_about_container(&self) -> bool {
+        matches!(
+            self,
+            Self::BadId | Self::Status(StatusCode::NOT_FOUND) | Self::Parse(_)
+        )
+    }
 }
 
 impl DockerApi {

@@ -19,6 +19,7 @@ use source::{Found, Sources};
 
 mod cache;
 mod docker_roots;
+mod optional;
 mod reader;
 mod source;
 
@@ -133,6 +134,8 @@ pub enum RetryReason {
     Disconnected,
     /// No answer came in time.
     TimedOut,
+    /// Only an optional source may know it, and that does not answer.
+    SourceSilent,
 }
 
 impl RetryReason {
@@ -145,15 +148,20 @@ impl RetryReason {
             Self::RateLimited => "rate_limited",
             Self::Disconnected => "disconnected",
             Self::TimedOut => "timed_out",
+            Self::SourceSilent => "source_silent",
         }
     }
 
-    /// It says nothing about the container: another one would fail the same way.
+    /// It is about the sensor and not the container: another one would fail the same way.
     fn is_about_sensor(self) -> bool {
         matches!(
             self,
             Self::RateLimited | Self::Disconnected | Self::TimedOut
         )
+    }
+
+    fn is_about_container(self) -> bool {
+        !self.is_about_sensor() && self != Self::SourceSilent
     }
 }
 
@@ -208,7 +216,7 @@ impl Resolver {
             Err(reason) => {
                 let failures = cache.failures(container) + 1;
                 if !container.certain
-                    && !reason.is_about_sensor()
+                    && reason.is_about_container()
                     && failures >= self.settings.guess_attempts
                 {
                     let answer = Resolution::Ignored(Ignored::UnknownContainer);
@@ -240,17 +248,19 @@ impl Resolver {
         }
     }
 
-    /// Doubles with each failure. What is about the sensor and not the container passes soon, so it is never long.
+    /// Doubles with each failure. What is about the sensor or a source and not the container may pass any time, so it
+    /// is never long.
     fn pause(&self, reason: RetryReason, failures: u32) -> Duration {
         const LONGEST_FOR_SENSOR: Duration = Duration::from_secs(1);
+        const LONGEST_FOR_SOURCE: Duration = Duration::from_secs(5);
         let doubled = self
             .settings
             .first_retry
             .saturating_mul(1 << failures.saturating_sub(1).min(20));
-        let longest = if reason.is_about_sensor() {
-            LONGEST_FOR_SENSOR
-        } else {
-            self.settings.longest_retry
+        let longest = match reason {
+            RetryReason::SourceSilent => LONGEST_FOR_SOURCE,
+            reason if reason.is_about_sensor() => LONGEST_FOR_SENSOR,
+            _ => self.settings.longest_retry,
         };
         doubled.min(longest)
     }

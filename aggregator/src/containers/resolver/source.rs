@@ -9,6 +9,7 @@ use super::super::metadata::Metadata;
 use super::super::opener::{FileOpener, OwnedOpenFile};
 use super::super::runtimes::{self, Places, containerd, crio, docker};
 use super::docker_roots::DockerRoots;
+use super::optional::Health;
 use super::reader::Reader;
 use super::{RetryReason, Runtime, Settings};
 
@@ -23,8 +24,8 @@ pub(super) struct Sources {
     reader: Reader,
     docker_roots: DockerRoots,
     containerd_namespaces: Vec<String>,
-    docker_api: Option<DockerApi>,
-    cri: Option<Cri>,
+    docker_api: Option<(DockerApi, Health)>,
+    cri: Option<(Cri, Health)>,
 }
 
 impl Sources {
@@ -34,28 +35,34 @@ impl Sources {
             reader: Reader::new(opener, settings.file_deadline),
             docker_roots: DockerRoots::new(&settings.docker_roots),
             containerd_namespaces: settings.containerd_namespaces.clone(),
-            docker_api: settings
-                .docker_socket
-                .clone()
-                .map(|socket| DockerApi::new(socket, deadline)),
+            docker_api: settings.docker_socket.clone().map(|socket| {
+                (
+                    DockerApi::new(socket.clone(), deadline),
+                    Health::new(socket),
+                )
+            }),
             cri: settings
                 .cri_socket
                 .clone()
-                .map(|socket| Cri::new(socket, deadline)),
+                .map(|socket| (Cri::new(socket.clone(), deadline), Health::new(socket))),
         }
     }
 
     /// The first source that knows the container, or the most telling of the failures.
     pub(super) async fn find(&self, container: &ContainerRef) -> Result<Found, RetryReason> {
-        let failure = match self.in_files(container).await {
+        let mut failure = match self.in_files(container).await {
             Ok(found) => return Ok(found),
             Err(failure) => failure,
         };
-        if let Some(found) = self.ask_docker(container).await {
-            return Ok(found);
+        match self.ask_docker(container).await {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(RetryReason::SourceSilent)) => failure = RetryReason::SourceSilent,
+            Some(Err(_)) | None => {}
         }
-        if let Some(found) = self.ask_cri(container).await {
-            return Ok(found);
+        match self.ask_cri(container).await {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(RetryReason::SourceSilent)) => failure = RetryReason::SourceSilent,
+            Some(Err(_)) | None => {}
         }
         let known = runtimes::candidates(container).filter(|_| container.runtime.is_some());
         let mut nameable = known.filter(|runtime| !runtime.needs_file());
@@ -109,31 +116,27 @@ impl Sources {
         }
     }
 
-    async fn ask_docker(&self, container: &ContainerRef) -> Option<Found> {
+    /// `None` when it is not docker's, or the source is off.
+    async fn ask_docker(&self, container: &ContainerRef) -> Option<Result<Found, RetryReason>> {
         let is_docker =
             container.uid == 0 && container.runtime.is_none_or(|name| name == docker::NAME);
-        let api = self.docker_api.as_ref().filter(|_| is_docker)?;
-        let answer = api.inspect(&container.id).await;
-        let metadata = answer
-            .inspect_err(|error| tracing::debug!(%error, "Docker's API gives no answer"))
-            .ok()?;
-        Some(Found {
+        let (api, health) = self.docker_api.as_ref().filter(|_| is_docker)?;
+        let answer = health.ask(api.inspect(&container.id)).await;
+        Some(answer.map(|metadata| Found {
             runtime: &docker::Docker,
             metadata,
-        })
+        }))
     }
 
-    async fn ask_cri(&self, container: &ContainerRef) -> Option<Found> {
+    /// `None` when it is no pod's, or the source is off.
+    async fn ask_cri(&self, container: &ContainerRef) -> Option<Result<Found, RetryReason>> {
         let is_cri =
             container.in_pod || matches!(container.runtime, Some(containerd::NAME | crio::NAME));
-        let cri = self.cri.as_ref().filter(|_| is_cri && container.uid == 0)?;
-        let answer = cri.status(&container.id).await;
-        let metadata = answer
-            .inspect_err(|error| tracing::debug!(%error, "CRI gives no answer"))
-            .ok()?;
+        let (cri, health) = self.cri.as_ref().filter(|_| is_cri && container.uid == 0)?;
         let not_docker =
             runtimes::candidates(container).find(|runtime| runtime.name() != docker::NAME);
         let runtime = not_docker.or_else(|| runtimes::candidates(container).next())?;
-        Some(Found { runtime, metadata })
+        let answer = health.ask(cri.status(&container.id)).await;
+        Some(answer.map(|metadata| Found { runtime, metadata }))
     }
 }
