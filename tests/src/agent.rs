@@ -15,6 +15,9 @@ use crate::{Place, Process, Sandbox, Scrape, http_get, poll, run};
 /// Whom the aggregator runs as in tests.
 pub const UNPRIVILEGED_USER: &str = "nobody";
 
+/// The group it runs in, `nogroup`.
+pub const UNPRIVILEGED_GROUP_ID: u32 = 65534;
+
 /// Kernel tables are read this often in tests, so that they need not wait for a second each time.
 const POLL_INTERVAL_MS: u64 = 100;
 
@@ -139,7 +142,7 @@ impl Agent {
             "--reuid",
             UNPRIVILEGED_USER,
             "--regid",
-            "nogroup",
+            &UNPRIVILEGED_GROUP_ID.to_string(),
             "--clear-groups",
         ]);
         command.args([
@@ -295,6 +298,15 @@ impl Agent {
         let tail =
             |process: &Option<Process>| process.as_ref().map(Process::log_tail).unwrap_or_default();
         format!("{}\n{}", tail(&self.sensor), tail(&self.aggregator))
+    }
+
+    /// The lines of the aggregator's log that contain `text`.
+    #[track_caller]
+    pub fn aggregator_said(&self, text: &str) -> Vec<String> {
+        let log = fs::read_to_string(self.directory.path().join("aggregator.log"));
+        let log = log.expect("our own log");
+        let lines = log.lines().filter(|line| line.contains(text));
+        lines.map(str::to_owned).collect()
     }
 
     /// Where load runs that has no place of its own.

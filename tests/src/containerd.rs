@@ -9,17 +9,33 @@ use crate::{Process, Sandbox, image, poll, run_output, try_run};
 #[derive(Debug)]
 pub struct Containerd {
     daemon: Process,
+    /// Where it listens, a path inside.
+    socket: String,
     sandbox: Sandbox,
 }
 
 impl Containerd {
-    /// Starts it and imports the image.
+    /// Starts it as it comes.
     #[track_caller]
     pub fn start() -> Self {
-        let sandbox = Sandbox::new();
+        Self::start_in(
+            Sandbox::new(),
+            "version = 2\n",
+            "/run/containerd/containerd.sock",
+        )
+    }
+
+    /// Starts it with a configuration that makes it listen on `socket`.
+    #[track_caller]
+    pub(crate) fn start_in(sandbox: Sandbox, config: &str, socket: &str) -> Self {
+        sandbox.write("/etc/containerd/config.toml", config);
         let log = sandbox.directory().join("containerd.log");
         let daemon = Process::start("containerd", &mut sandbox.command("containerd"), &log);
-        let mut containerd = Self { daemon, sandbox };
+        let mut containerd = Self {
+            daemon,
+            socket: socket.to_owned(),
+            sandbox,
+        };
         containerd.wait_ready();
         containerd
     }
@@ -46,8 +62,13 @@ impl Containerd {
     /// `ctr --namespace NAMESPACE`.
     pub fn client(&self, namespace: &str) -> Command {
         let mut command = self.sandbox.command("ctr");
-        command.args(["--namespace", namespace]);
+        command.args(["--address", &self.socket, "--namespace", namespace]);
         command
+    }
+
+    /// The end of its log.
+    pub(crate) fn log_tail(&self) -> String {
+        self.daemon.log_tail()
     }
 
     /// A container from a plain root directory that runs the load generator, in the sandbox's network.
@@ -76,14 +97,9 @@ impl Containerd {
                 .args(["task", "delete", "--force", id]),
         );
         let _ = try_run(self.client(namespace).args(["container", "delete", id]));
-    }
-}
-
-impl Drop for Containerd {
-    fn drop(&mut self) {
         for root in crate::hierarchies() {
             // Where containers of this namespace were; it stays when another containerd uses it.
-            let _ = std::fs::remove_dir(root.join("default"));
+            let _ = std::fs::remove_dir(root.join(namespace));
         }
     }
 }

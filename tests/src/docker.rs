@@ -1,10 +1,10 @@
 //! A Docker daemon in a sandbox.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::wait::DEADLINE;
-use crate::{Process, Sandbox, image, poll, run_output, try_run};
+use crate::{Process, Sandbox, UNPRIVILEGED_GROUP_ID, image, poll, run_output, try_run};
 
 /// The image every test container runs.
 const IMAGE: &str = "nodescope-test:1";
@@ -44,6 +44,14 @@ impl Docker {
             "native.cgroupdriver=cgroupfs",
         ]);
         command.args(["--userland-proxy=false", "--shutdown-timeout", "1"]);
+        // A second socket in a directory that is seen from outside too.
+        let shared = format!("unix://{}", api_socket(&sandbox).display());
+        command.args([
+            "--host",
+            &shared,
+            "--group",
+            &UNPRIVILEGED_GROUP_ID.to_string(),
+        ]);
         let daemon = Process::start("dockerd", &mut command, &log);
         let mut docker = Self { daemon, sandbox };
         docker.wait_ready();
@@ -68,6 +76,14 @@ impl Docker {
         image::tar(&archive);
         run_output(self.client().arg("import").arg(&archive).arg(IMAGE));
         let _ = std::fs::remove_file(&archive);
+    }
+
+    /// The socket of its API, which the aggregator's group may use: what an administrator does who configures that
+    /// source.
+    #[track_caller]
+    pub fn api_socket(&self) -> PathBuf {
+        self.sandbox.let_others_in();
+        api_socket(&self.sandbox)
     }
 
     /// Where it runs.
@@ -119,6 +135,10 @@ impl Docker {
     pub fn outside(&self, path: &str) -> std::path::PathBuf {
         self.sandbox.outside(path)
     }
+}
+
+fn api_socket(sandbox: &Sandbox) -> PathBuf {
+    sandbox.directory().join("docker.sock")
 }
 
 impl Drop for Docker {

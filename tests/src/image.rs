@@ -5,7 +5,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use crate::{load_program, run};
+use serde_json::json;
+
+use crate::{load_program, run, run_output};
 
 const BUSYBOX: &str = "/usr/bin/busybox";
 const APPLETS: [&str; 8] = ["sh", "sleep", "cat", "true", "false", "echo", "ip", "kill"];
@@ -44,4 +46,39 @@ pub(crate) fn tar(archive: &Path) {
         .arg("-C")
         .arg(directory.path())
         .arg("."));
+}
+
+/// The same as an image archive of Docker's format, named `reference`, that sleeps when it is run without a command.
+pub(crate) fn docker_archive(archive: &Path, reference: &str) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let layer = directory.path().join("layer.tar");
+    tar(&layer);
+    let sum = run_output(Command::new("sha256sum").arg(&layer));
+    let digest = sum.split_whitespace().next().expect("a digest");
+    let config = json!({
+        "architecture": go_architecture(),
+        "os": "linux",
+        "config": {"Entrypoint": ["/bin/sleep", "1000000"]},
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+    });
+    let manifest =
+        json!([{"Config": "config.json", "RepoTags": [reference], "Layers": ["layer.tar"]}]);
+    for (name, content) in [("config.json", config), ("manifest.json", manifest)] {
+        fs::write(directory.path().join(name), content.to_string()).expect("our own directory");
+    }
+    run(Command::new("tar")
+        .arg("-cf")
+        .arg(archive)
+        .arg("-C")
+        .arg(directory.path())
+        .args(["manifest.json", "config.json", "layer.tar"]));
+}
+
+/// What images call this machine.
+fn go_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }

@@ -9,6 +9,7 @@
 mod agent;
 mod cgroup;
 mod containerd;
+mod cri;
 mod docker;
 mod guard;
 mod hanging_filesystem;
@@ -26,9 +27,10 @@ mod series;
 mod shared;
 mod wait;
 
-pub use agent::{Agent, AgentOptions, UNPRIVILEGED_USER, programs};
+pub use agent::{Agent, AgentOptions, UNPRIVILEGED_GROUP_ID, UNPRIVILEGED_USER, programs};
 pub use cgroup::{Unit, hierarchies};
 pub use containerd::Containerd;
+pub use cri::{Cri, Pod, PodSpec};
 pub use docker::Docker;
 pub use guard::{RootGuard, root_guard};
 pub use hanging_filesystem::HangingFilesystem;

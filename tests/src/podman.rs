@@ -49,8 +49,7 @@ impl Podman {
             mkdir -p {HOME} /run/user/{id}
             chown {id}:{id} {HOME} /run/user/{id}"
         ));
-        let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(podman.sandbox.directory(), reachable).expect("our own directory");
+        podman.sandbox.let_others_in();
         podman.import_image();
         podman
     }

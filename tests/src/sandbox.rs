@@ -1,5 +1,6 @@
 //! Mounts and a network of their own for container daemons: nothing of theirs outlives the test or meets another test.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -61,6 +62,13 @@ impl Sandbox {
     /// A directory on the host that is also seen inside.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Lets other users reach what is in that directory.
+    #[track_caller]
+    pub fn let_others_in(&self) {
+        let reachable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.directory(), reachable).expect("our own directory");
     }
 
     /// A local address inside that is not loopback.

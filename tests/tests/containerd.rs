@@ -1,4 +1,4 @@
-//! Containers of containerd itself, without Docker: plain ones and those with Kubernetes' facts.
+//! Containers of containerd itself, without Docker or Kubernetes: of `ctr`, and as nerdctl makes them.
 
 use nodescope_tests::*;
 
@@ -44,79 +44,43 @@ fn a_plain_container() {
 }
 
 #[test]
-fn a_container_of_a_pod() {
+fn a_container_of_nerdctl_in_a_namespace_of_its_own() {
     require_root!();
     let node = NODE.get(Node::start);
-    let (id, pod, port) = (kubernetes_id(1), unique("pod"), free_port());
-    // As the CRI plugin writes them into the bundle.
-    let facts = [
-        "io.kubernetes.cri.container-type=container".to_owned(),
-        "io.kubernetes.cri.sandbox-namespace=shop".to_owned(),
-        format!("io.kubernetes.cri.sandbox-name={pod}"),
-        "io.kubernetes.cri.container-name=cart".to_owned(),
-        "io.kubernetes.cri.image-name=registry.example/cart:1".to_owned(),
+    let (id, name, port) = (container_id(1), unique("cart"), free_port());
+    let namespace = unique("shop");
+    // nerdctl's labels, which it also writes into the bundle.
+    let labels = [
+        format!("nerdctl/name={name}"),
+        format!("nerdctl/namespace={namespace}"),
+        format!("nerdctl/hostname={}", &id[..12]),
     ];
-    let _pod = run_in_pod(&node, &id, &facts, port);
-    let container_id = format!("/k8s/shop/{pod}/cart");
-    listens(&node, &container_id, port);
-    let image = [
-        ("container_id", container_id.as_str()),
-        ("image", "registry.example/cart:1"),
-    ];
-    node.agent.settles("container_info", &image, 1);
-    node.containerd.remove("k8s.io", &id);
-}
-
-#[test]
-fn the_pause_container_is_not_reported() {
-    require_root!();
-    let node = NODE.get(Node::start);
-    let (id, pod, port) = (kubernetes_id(2), unique("pod"), free_port());
-    let facts = [
-        "io.kubernetes.cri.container-type=sandbox".to_owned(),
-        "io.kubernetes.cri.sandbox-namespace=shop".to_owned(),
-        format!("io.kubernetes.cri.sandbox-name={pod}"),
-    ];
-    let _pod = run_in_pod(&node, &id, &facts, port);
-    let other = unique("visible");
-    let other_port = free_port();
+    let options = labels
+        .iter()
+        .flat_map(|label| ["--label", label, "--annotation", label]);
+    let options: Vec<&str> = options.collect();
     node.containerd.run_load(
-        "default",
-        &other,
-        &[],
-        &format!("serve --listen 0.0.0.0:{other_port}"),
-    );
-    // Once the later one is there, the earlier one has had its chance.
-    listens(&node, &format!("/containerd/default/{other}"), other_port);
-    let scrape = node.agent.scrape();
-    let of_pod: Vec<_> = scrape
-        .container_ids()
-        .into_iter()
-        .filter(|id| id.contains(&pod))
-        .collect();
-    assert_eq!(of_pod, Vec::<String>::new());
-    node.containerd.remove("default", &other);
-    node.containerd.remove("k8s.io", &id);
-}
-
-/// Returns the pod's cgroup, which goes when the caller has removed the container.
-fn run_in_pod(node: &Node, id: &str, facts: &[String], port: u16) -> Unit {
-    let pod = Unit::at(&format!("/kubepods/burstable/pod{}", unique("uid")));
-    let cgroup = format!("{}/{id}", pod.path());
-    let mut options = vec!["--cgroup", cgroup.as_str()];
-    for fact in facts {
-        options.extend(["--annotation", fact.as_str()]);
-    }
-    node.containerd.run_load(
-        "k8s.io",
-        id,
+        &namespace,
+        &id,
         &options,
         &format!("serve --listen 0.0.0.0:{port}"),
     );
-    pod
+    let container_id = format!("/containerd/{namespace}/{name}");
+    listens(&node, &container_id, port);
+    let address = format!("{}:{port}", node.containerd.sandbox().address());
+    let words = format!("/bin/nodescope-load connect --to {address} --count 29");
+    let mut exec = node.containerd.client(&namespace);
+    exec.args(["task", "exec", "--exec-id", "load", &id]);
+    run_output(exec.args(words.split_whitespace()));
+    let expected = Expected {
+        connects: 29,
+        ..Expected::default()
+    };
+    expected.settles(&node.agent, &container_id, &address);
+    node.containerd.remove(&namespace, &id);
 }
 
-/// 64 hexadecimal digits, as the CRI plugin makes them.
-fn kubernetes_id(number: u32) -> String {
+/// 64 hexadecimal digits, as nerdctl makes them.
+fn container_id(number: u32) -> String {
     format!("{:032x}{number:032x}", std::process::id())
 }

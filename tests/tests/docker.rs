@@ -303,3 +303,38 @@ fn containers_older_than_the_agent() {
     expected.settles(&agent, &Docker::container_id(&client), &to);
     Expected::default().settles(&agent, &Docker::container_id(&name), "");
 }
+
+#[test]
+fn names_come_from_the_api_too() {
+    require_root!();
+    let docker = Docker::start();
+    let socket = docker.api_socket().display().to_string();
+    // Its sensor cannot see docker's files.
+    let agent = Agent::start_with(AgentOptions {
+        aggregator: vec!["--docker-socket".to_owned(), socket],
+        ..AgentOptions::default()
+    });
+    let (name, new) = (unique("asked"), unique("renamed"));
+    docker.run_load(&format!("--name {name}"), "serve --listen 0.0.0.0:8080");
+    let to = docker.address_of(&name) + ":8080";
+    let id = Docker::container_id(&name);
+    let words = format!("exec {name} /bin/nodescope-load connect --to {to} --count 17");
+    docker.run(&words);
+    let expected = Expected {
+        connects: 17,
+        ..Expected::default()
+    };
+    expected.settles(&agent, &id, &to);
+    let image = [("container_id", id.as_str()), ("image", docker.image())];
+    agent.settles("container_info", &image, 1);
+    docker.run(&format!("rename {name} {new}"));
+    let id = Docker::container_id(&new);
+    let listen = [("container_id", id.as_str()), ("listen_addr", to.as_str())];
+    agent.eventually("the new name", &id, |scrape| {
+        one(scrape, "container_net_tcp_listen_info", &listen)
+    });
+    assert_eq!(
+        agent.aggregator_said("source of names"),
+        Vec::<String>::new()
+    );
+}
