@@ -123,6 +123,17 @@ struct Delays {
   irqNs @11 :UInt64;
 }
 
+struct Ping {
+  ipHigh @0 :UInt64;
+  ipLow @1 :UInt64;
+  generation @2 :UInt64;
+  sent @3 :UInt64;
+  answered @4 :UInt64;
+  lost @5 :UInt64;
+  rttNs @6 :UInt64;
+  answeredNs @7 :UInt64;
+}
+
 struct Record {
   union {
     none @0 :Void;  # Never sent: what a reader sees where a record has no kind. It counts as unknown.
@@ -138,6 +149,7 @@ struct Record {
     mapFill @10 :MapFill;
     status @11 :SensorStatus;
     delays @12 :Delays;
+    ping @13 :Ping;
   }
 }
 
@@ -213,6 +225,10 @@ struct StatFilesystem {
   minor @1 :UInt32;
 }
 
+struct SetPingTargets {
+  addresses @0 :Data;  # 16 bytes each, as they go over a network.
+}
+
 struct Request {
   id @0 :UInt64;
   union {
@@ -220,6 +236,7 @@ struct Request {
     openFile @2 :OpenFile;
     status @3 :Void;
     statFilesystem @4 :StatFilesystem;
+    setPingTargets @5 :SetPingTargets;
   }
 }
 

@@ -33,10 +33,10 @@ pub use message::{
 };
 pub use record::{
     Cgroup, CgroupKey, DelayTotals, Delays, Flow, FlowKey, FlowKind, FlowTotals, Hook, Listen,
-    Loss, MapFill, Owner, Processes, Record, SensorStatus, Verdict, Workload,
+    Loss, MapFill, Owner, Ping, Processes, Record, SensorStatus, Verdict, Workload,
 };
 pub use recording::{RecordingError, RecordingReader, RecordingWriter};
 pub use request::{
-    FileKind, FilesystemReply, FilesystemSpace, OpenFile, Refusal, Reply, Request, RequestKind,
-    StatFilesystem,
+    FileKind, FilesystemReply, FilesystemSpace, MAX_PING_TARGETS, OpenFile, Refusal, Reply,
+    Request, RequestKind, SetPingTargets, StatFilesystem,
 };

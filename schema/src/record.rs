@@ -190,6 +190,25 @@ pub struct Listen<'a> {
     pub open: bool,
 }
 
+/// Echo requests to one address and their answers, since it became a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ping {
+    /// The address; IPv4 as v4-mapped.
+    pub ip: Ipv6Addr,
+    /// Monotonic time it became a target: the totals began then.
+    pub generation: u64,
+    /// Requests sent.
+    pub sent: u64,
+    /// Requests answered in time, each once.
+    pub answered: u64,
+    /// Requests that were not. The last request of all may be neither yet.
+    pub lost: u64,
+    /// The round trip of the last answer: a gauge; 0 while there is none.
+    pub rtt_ns: u64,
+    /// Monotonic time the last answer was taken in; 0 while there is none.
+    pub answered_ns: u64,
+}
+
 /// Where something can be lost, for [`Loss`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss<'a> {
@@ -298,4 +317,6 @@ pub enum Record<'a> {
     Status(SensorStatus),
     /// Waits of the tasks of a cgroup.
     Delays(Delays),
+    /// Echo requests to one address.
+    Ping(Ping),
 }

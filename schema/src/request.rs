@@ -61,6 +61,19 @@ pub struct StatFilesystem {
     pub minor: u32,
 }
 
+/// Most addresses of a [`SetPingTargets`]: half a packet.
+pub const MAX_PING_TARGETS: usize = 2048;
+
+/// Asks to send echo requests to these addresses, and to no others any more. When and how often, the sensor decides.
+///
+/// The sensor leaves out, and counts, what is no address of one machine and what no process has had a connection to;
+/// of what it keeps it tells as [`Ping`](crate::Ping). The set ends with the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetPingTargets<'a> {
+    /// At most [`MAX_PING_TARGETS`], as [`Ipv6Addr::octets`](std::net::Ipv6Addr::octets); IPv4 as v4-mapped.
+    pub addresses: &'a [[u8; 16]],
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind<'a> {
@@ -70,6 +83,8 @@ pub enum RequestKind<'a> {
     Status,
     /// The space of a file system. Granted with a [`FilesystemReply`].
     StatFilesystem(StatFilesystem),
+    /// The addresses whose round trip is measured.
+    SetPingTargets(SetPingTargets<'a>),
 }
 
 /// A request with the number its reply will carry.

@@ -5,7 +5,10 @@ use capnp::serialize;
 
 use super::bounds::{MAX_NAME_BYTES, MAX_PATH_BYTES, cut_bytes, cut_name};
 use super::sensor_capnp as wire;
-use crate::{AggregatorHello, FilesystemReply, OpenFile, Reply, Request, RequestKind, SensorHello};
+use crate::{
+    AggregatorHello, FilesystemReply, MAX_PING_TARGETS, OpenFile, Reply, Request, RequestKind,
+    SensorHello,
+};
 
 /// The sensor's first message. Texts longer than [`MAX_NAME_BYTES`] are cut.
 pub fn encode_sensor_hello(hello: &SensorHello<'_>) -> Vec<u8> {
@@ -65,7 +68,8 @@ pub fn encode_aggregator_hello(hello: &AggregatorHello<'_>) -> Vec<u8> {
 }
 
 /// A request. A root longer than [`MAX_PATH_BYTES`] and other arguments longer than [`MAX_NAME_BYTES`] are cut; both
-/// bounds are longer than what the kernel takes, so the cut argument names nothing.
+/// bounds are longer than what the kernel takes, so the cut argument names nothing. So are addresses beyond
+/// [`MAX_PING_TARGETS`].
 pub fn encode_request(request: &Request<'_>) -> Vec<u8> {
     let mut message = Builder::new_default();
     let mut out = message
@@ -79,6 +83,12 @@ pub fn encode_request(request: &Request<'_>) -> Vec<u8> {
             let mut out = out.init_stat_filesystem();
             out.set_major(stat.major);
             out.set_minor(stat.minor);
+        }
+        RequestKind::SetPingTargets(targets) => {
+            let addresses = targets.addresses;
+            let addresses = addresses.get(..MAX_PING_TARGETS).unwrap_or(addresses);
+            out.init_set_ping_targets()
+                .set_addresses(addresses.as_flattened());
         }
     }
     to_bytes(&message)

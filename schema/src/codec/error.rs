@@ -27,6 +27,9 @@ pub enum DecodeError {
         /// Field of the hello.
         field: &'static str,
     },
+    /// A list of addresses ends within one.
+    #[error("a list of addresses ends within one")]
+    PartOfAnAddress,
     /// A newer aggregator sent a kind of message this library does not know.
     #[error("unknown kind of message")]
     UnknownMessage,

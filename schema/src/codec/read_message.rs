@@ -5,7 +5,7 @@ use capnp::{NotInSchema, text};
 use super::sensor_capnp as wire;
 use crate::{
     AggregatorHello, DecodeError, FilesystemReply, FilesystemSpace, FromAggregator, OpenFile,
-    Refusal, Reply, Request, RequestKind, SensorHello, StatFilesystem,
+    Refusal, Reply, Request, RequestKind, SensorHello, SetPingTargets, StatFilesystem,
 };
 
 pub(super) fn read_sensor_hello(
@@ -95,8 +95,20 @@ fn read_request(request: wire::request::Reader<'_>) -> Result<Request<'_>, Decod
                 minor: stat.get_minor(),
             })
         }
+        Which::SetPingTargets(targets) => {
+            RequestKind::SetPingTargets(read_ping_targets(targets?.get_addresses()?)?)
+        }
     };
     Ok(Request { id, kind })
+}
+
+fn read_ping_targets(bytes: &[u8]) -> Result<SetPingTargets<'_>, DecodeError> {
+    let (addresses, rest) = bytes.as_chunks();
+    if rest.is_empty() {
+        Ok(SetPingTargets { addresses })
+    } else {
+        Err(DecodeError::PartOfAnAddress)
+    }
 }
 
 fn read_text<'a>(field: &'static str, text: text::Reader<'a>) -> Result<&'a str, DecodeError> {

@@ -8,7 +8,7 @@ use capnp::text;
 use super::sensor_capnp as wire;
 use crate::{
     Cgroup, CgroupKey, DelayTotals, Delays, Flow, FlowKey, FlowTotals, Hook, Listen, Loss, MapFill,
-    Owner, Processes, Record, SensorStatus, Workload,
+    Owner, Ping, Processes, Record, SensorStatus, Workload,
 };
 
 /// Why a record is skipped.
@@ -48,6 +48,7 @@ pub(super) fn read_record(record: wire::record::Reader<'_>) -> Result<Record<'_>
         Which::MapFill(fill) => Record::MapFill(read_map_fill(fill?)?),
         Which::Status(status) => Record::Status(read_status(status?)),
         Which::Delays(delays) => Record::Delays(read_delays(delays?)),
+        Which::Ping(ping) => Record::Ping(read_ping(ping?)),
     })
 }
 
@@ -185,6 +186,18 @@ fn read_delays(delays: wire::delays::Reader<'_>) -> Delays {
             write_copy_ns: delays.get_write_copy_ns(),
             irq_ns: delays.get_irq_ns(),
         },
+    }
+}
+
+fn read_ping(ping: wire::ping::Reader<'_>) -> Ping {
+    Ping {
+        ip: ip(ping.get_ip_high(), ping.get_ip_low()),
+        generation: ping.get_generation(),
+        sent: ping.get_sent(),
+        answered: ping.get_answered(),
+        lost: ping.get_lost(),
+        rtt_ns: ping.get_rtt_ns(),
+        answered_ns: ping.get_answered_ns(),
     }
 }
 

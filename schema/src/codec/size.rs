@@ -43,6 +43,7 @@ fn body_words(record: &Record<'_>, parts: &Parts<'_>) -> usize {
         Record::MapFill(_) => struct_words::<wire::map_fill::Builder<'_>>() + first,
         Record::Status(_) => struct_words::<wire::sensor_status::Builder<'_>>(),
         Record::Delays(_) => struct_words::<wire::delays::Builder<'_>>(),
+        Record::Ping(_) => struct_words::<wire::ping::Builder<'_>>(),
     }
 }
 

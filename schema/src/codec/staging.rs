@@ -28,6 +28,7 @@ impl<'a> Parts<'a> {
             | Record::SnapshotEnd
             | Record::Processes(_)
             | Record::Delays(_)
+            | Record::Ping(_)
             | Record::Status(_) => Self::default(),
         }
     }
@@ -110,6 +111,7 @@ impl<'a> Parts<'a> {
             }),
             Record::Status(status) => Record::Status(status),
             Record::Delays(delays) => Record::Delays(delays),
+            Record::Ping(ping) => Record::Ping(ping),
         }
     }
 

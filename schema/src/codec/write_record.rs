@@ -4,8 +4,8 @@ use std::net::Ipv6Addr;
 
 use super::sensor_capnp as wire;
 use crate::{
-    Cgroup, DelayTotals, Delays, Flow, FlowKey, Hook, Listen, Loss, MapFill, Processes, Record,
-    SensorStatus,
+    Cgroup, DelayTotals, Delays, Flow, FlowKey, Hook, Listen, Loss, MapFill, Ping, Processes,
+    Record, SensorStatus,
 };
 
 pub(super) fn write_record(mut out: wire::record::Builder<'_>, record: &Record<'_>) {
@@ -22,6 +22,7 @@ pub(super) fn write_record(mut out: wire::record::Builder<'_>, record: &Record<'
         Record::MapFill(fill) => write_map_fill(out.init_map_fill(), fill),
         Record::Status(status) => write_status(out.init_status(), status),
         Record::Delays(delays) => write_delays(out.init_delays(), delays),
+        Record::Ping(ping) => write_ping(out.init_ping(), ping),
     }
 }
 
@@ -203,6 +204,27 @@ fn write_delays(mut out: wire::delays::Builder<'_>, delays: &Delays) {
     out.set_compaction_ns(compaction_ns);
     out.set_write_copy_ns(write_copy_ns);
     out.set_irq_ns(irq_ns);
+}
+
+fn write_ping(mut out: wire::ping::Builder<'_>, ping: &Ping) {
+    let Ping {
+        ip,
+        generation,
+        sent,
+        answered,
+        lost,
+        rtt_ns,
+        answered_ns,
+    } = *ping;
+    let (high, low) = ip_words(ip);
+    out.set_ip_high(high);
+    out.set_ip_low(low);
+    out.set_generation(generation);
+    out.set_sent(sent);
+    out.set_answered(answered);
+    out.set_lost(lost);
+    out.set_rtt_ns(rtt_ns);
+    out.set_answered_ns(answered_ns);
 }
 
 /// An address as two words, the first eight bytes in the first.

@@ -14,7 +14,9 @@ use nodescope_schema::{
     encode_filesystem_reply, encode_reply, encode_request, encode_sensor_hello,
 };
 
-use crate::support::{HELLO, OPEN_FILE, RECORDS, STAT_FILESYSTEM, Spoken, assert_holds, packet};
+use crate::support::{
+    HELLO, OPEN_FILE, PING_TARGETS, RECORDS, STAT_FILESYSTEM, Spoken, assert_holds, packet,
+};
 
 const REGENERATE: &str = "NODESCOPE_REGENERATE_GOLDEN";
 const SEQUENCE: u64 = 0x0102_0304;
@@ -57,7 +59,7 @@ fn replies() -> [(&'static str, Reply); 2] {
     ]
 }
 
-fn requests() -> [(&'static str, Request<'static>); 3] {
+fn requests() -> [(&'static str, Request<'static>); 4] {
     [
         (
             "request_open_file",
@@ -78,6 +80,13 @@ fn requests() -> [(&'static str, Request<'static>); 3] {
             Request {
                 id: 72,
                 kind: STAT_FILESYSTEM,
+            },
+        ),
+        (
+            "request_set_ping_targets",
+            Request {
+                id: 73,
+                kind: PING_TARGETS,
             },
         ),
     ]

@@ -7,7 +7,8 @@ use nodescope_schema::{
 };
 
 use crate::support::{
-    FLOW, HELLO, OPEN_FILE, RECORD_BYTES, RECORDS, WORD, counts, decode, flow, packet, three_flows,
+    FLOW, HELLO, OPEN_FILE, PING_TARGETS, RECORD_BYTES, RECORDS, WORD, counts, decode, flow,
+    packet, three_flows,
 };
 
 /// A message of one segment with these words.
@@ -70,6 +71,29 @@ fn too_long_and_trailing_bytes_are_refused() {
     assert!(matches!(decode(&long).0, Err(DecodeError::TooLong { bytes }) if bytes == long.len()));
     let asked = decode_from_aggregator(&long, |_| ());
     assert!(matches!(asked, Err(DecodeError::TooLong { bytes }) if bytes == long.len()));
+}
+
+#[test]
+fn a_list_of_addresses_that_ends_within_one_is_refused() {
+    let request = Request {
+        id: 1,
+        kind: PING_TARGETS,
+    };
+    let mut packet = encode_request(&request);
+    // The pointer to the bytes: their number is in its upper half, above three bits for their size.
+    let pointer = u64::from(32_u32 << 3 | 2) << 32 | 1;
+    let at = packet
+        .windows(WORD)
+        .position(|window| window == pointer.to_le_bytes())
+        .unwrap();
+    for length in [31_u32, 17, 15, 1] {
+        packet[at + 4..at + 8].copy_from_slice(&(length << 3 | 2).to_le_bytes());
+        let asked = decode_from_aggregator(&packet, |_| ());
+        assert!(
+            matches!(asked, Err(DecodeError::PartOfAnAddress)),
+            "{asked:?}"
+        );
+    }
 }
 
 #[test]

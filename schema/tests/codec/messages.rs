@@ -2,13 +2,13 @@
 
 use nodescope_schema::{
     AggregatorHello, Decoded, FileKind, FilesystemReply, FilesystemSpace, FromAggregator,
-    MAX_NAME_BYTES, MAX_PATH_BYTES, OLDEST_PROTOCOL_VERSION, OpenFile, PROTOCOL_VERSION, Refusal,
-    Reply, Request, RequestKind, SensorHello, common_version, decode_from_aggregator,
-    decode_from_sensor, encode_aggregator_hello, encode_filesystem_reply, encode_reply,
-    encode_request, encode_sensor_hello,
+    MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_PING_TARGETS, OLDEST_PROTOCOL_VERSION, OpenFile,
+    PROTOCOL_VERSION, Refusal, Reply, Request, RequestKind, SensorHello, SetPingTargets,
+    common_version, decode_from_aggregator, decode_from_sensor, encode_aggregator_hello,
+    encode_filesystem_reply, encode_reply, encode_request, encode_sensor_hello,
 };
 
-use crate::support::{HELLO, OPEN_FILE, STAT_FILESYSTEM, Spoken};
+use crate::support::{HELLO, OPEN_FILE, PING_TARGETS, STAT_FILESYSTEM, Spoken};
 
 fn assert_says(packet: &[u8], kind: Decoded, said: &str) {
     let mut sink = Spoken::default();
@@ -82,11 +82,13 @@ fn the_space_of_a_file_system_comes_back() {
 #[test]
 fn requests_come_back_with_every_kind_of_file() {
     let files = FileKind::ALL.map(|kind| RequestKind::OpenFile(OpenFile { kind, ..OPEN_FILE }));
-    for (id, kind) in (1..).zip(
-        files
-            .into_iter()
-            .chain([RequestKind::Status, STAT_FILESYSTEM]),
-    ) {
+    for (id, kind) in
+        (1..).zip(
+            files
+                .into_iter()
+                .chain([RequestKind::Status, STAT_FILESYSTEM, PING_TARGETS]),
+        )
+    {
         let request = Request { id, kind };
         assert_asks(&encode_request(&request), FromAggregator::Request(request));
     }
@@ -111,6 +113,19 @@ fn long_arguments_of_a_request_are_cut() {
     assert_asks(
         &encode_request(&open(&long, &long)),
         FromAggregator::Request(cut),
+    );
+}
+
+#[test]
+fn addresses_beyond_the_bound_are_cut() {
+    let many = vec![[7; 16]; 100_000];
+    let targets = |addresses| Request {
+        id: 1,
+        kind: RequestKind::SetPingTargets(SetPingTargets { addresses }),
+    };
+    assert_asks(
+        &encode_request(&targets(&many)),
+        FromAggregator::Request(targets(&many[..MAX_PING_TARGETS])),
     );
 }
 

@@ -3,10 +3,11 @@
 use std::net::Ipv6Addr;
 
 use nodescope_schema::{
-    Cgroup, CgroupKey, Decoded, DelayTotals, Delays, Flow, FlowKey, FlowKind, FlowTotals, Hook,
-    Listen, Loss, MAX_EXECUTABLE_BYTES, MAX_MESSAGE_BYTES, MapFill, Owner, Processes, Record,
-    RecordWriter, RecordingReader, SensorStatus, Verdict, Workload, decode_from_aggregator,
-    decode_from_sensor,
+    Cgroup, CgroupKey, Decoded, DelayTotals, Delays, Flow, FlowKey, FlowKind, FlowTotals,
+    FromAggregator, Hook, Listen, Loss, MAX_EXECUTABLE_BYTES, MAX_MESSAGE_BYTES, MAX_PING_TARGETS,
+    MapFill, Owner, Ping, Processes, Record, RecordWriter, RecordingReader, Request, RequestKind,
+    SensorStatus, SetPingTargets, Verdict, Workload, decode_from_aggregator, decode_from_sensor,
+    encode_request,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -142,6 +143,21 @@ fn delays() -> impl Strategy<Value = Record<'static>> {
     })
 }
 
+fn ping() -> impl Strategy<Value = Record<'static>> {
+    any::<(u128, [u64; 6])>().prop_map(|(ip, n)| {
+        let [generation, sent, answered, lost, rtt_ns, answered_ns] = n;
+        Record::Ping(Ping {
+            ip: Ipv6Addr::from(ip),
+            generation,
+            sent,
+            answered,
+            lost,
+            rtt_ns,
+            answered_ns,
+        })
+    })
+}
+
 fn cgroup() -> impl Strategy<Value = Record<'static>> {
     (cgroup_key(), bytes(300), any::<[u64; 2]>()).prop_map(
         |(key, path, [created_ns, removed_ns])| {
@@ -175,6 +191,7 @@ fn record() -> impl Strategy<Value = Record<'static>> {
         cgroup(),
         processes(),
         delays(),
+        ping(),
         flow(),
         flow_key().prop_map(Record::FlowEvicted),
         listen(),
@@ -245,6 +262,18 @@ proptest! {
             rest = &rest[count..];
             sequence += 1;
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn ping_targets_come_back(addresses in vec(any::<[u8; 16]>(), 0..=MAX_PING_TARGETS), id in any::<u64>()) {
+        let targets = SetPingTargets { addresses: &addresses };
+        let request = Request { id, kind: RequestKind::SetPingTargets(targets) };
+        let packet = encode_request(&request);
+        prop_assert!(packet.len() <= MAX_MESSAGE_BYTES);
+        let same = decode_from_aggregator(&packet, |message| message == FromAggregator::Request(request));
+        prop_assert!(same.unwrap());
     }
 }
 

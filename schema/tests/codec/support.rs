@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use nodescope_schema::{
     BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, DelayTotals, Delays, FileKind,
     FilesystemReply, Flow, FlowKey, FlowKind, FlowTotals, FromSensorSink, Hook, Listen, Loss,
-    MapFill, OpenFile, Owner, Processes, Record, RecordWriter, Reply, RequestKind, SensorHello,
-    SensorStatus, StatFilesystem, Verdict, Workload, decode_from_sensor,
+    MapFill, OpenFile, Owner, Ping, Processes, Record, RecordWriter, Reply, RequestKind,
+    SensorHello, SensorStatus, SetPingTargets, StatFilesystem, Verdict, Workload,
+    decode_from_sensor,
 };
 
 const OWNER: Owner<'static> = Owner {
@@ -51,6 +52,13 @@ pub(crate) const STAT_FILESYSTEM: RequestKind<'static> =
         minor: 0x000f_ffff,
     });
 
+pub(crate) const PING_TARGETS: RequestKind<'static> = RequestKind::SetPingTargets(SetPingTargets {
+    addresses: &[
+        Ipv4Addr::new(10, 1, 2, 3).to_ipv6_mapped().octets(),
+        Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6).octets(),
+    ],
+});
+
 pub(crate) const WORD: usize = 8;
 /// Words before the first record: table, root pointer, message (2), batch (2), tag of the list.
 pub(crate) const FIRST_RECORD: usize = 7 * WORD;
@@ -60,7 +68,7 @@ pub(crate) const RECORD_BYTES: usize = 2 * WORD;
 pub(crate) const FLOW: u16 = 5;
 
 /// One of each kind, with its name, no field empty and no two fields alike where that would hide a mix-up.
-pub(crate) const RECORDS: [(&str, Record<'static>); 12] = [
+pub(crate) const RECORDS: [(&str, Record<'static>); 13] = [
     ("snapshot_begin", Record::SnapshotBegin),
     ("snapshot_end", Record::SnapshotEnd),
     (
@@ -185,6 +193,18 @@ pub(crate) const RECORDS: [(&str, Record<'static>); 12] = [
                 write_copy_ns: 69,
                 irq_ns: 70,
             },
+        }),
+    ),
+    (
+        "ping",
+        Record::Ping(Ping {
+            ip: Ipv6Addr::new(0x2001, 0xdb8, 8, 7, 6, 5, 4, 3),
+            generation: 80,
+            sent: 81,
+            answered: 82,
+            lost: 83,
+            rtt_ns: 84,
+            answered_ns: 85,
         }),
     ),
 ];
