@@ -29,6 +29,8 @@ pub struct Args {
     pub record: Option<PathBuf>,
     /// Longest recording.
     pub record_limit_bytes: u64,
+    /// How often each ping target is asked; zero for never.
+    pub ping_interval: Duration,
     /// Entries of the map of flows; none for the default.
     pub max_flows: Option<u32>,
     /// How long a flow is idle before it may go to make room; none for the default.
@@ -65,6 +67,7 @@ impl Default for Args {
             host_root: PathBuf::from("/"),
             record: None,
             record_limit_bytes: 1 << 30,
+            ping_interval: crate::ping::INTERVAL,
             max_flows: None,
             flow_idle: None,
             max_listens: None,
@@ -84,7 +87,7 @@ struct Flag {
     set: fn(&mut Args, &mut Parser) -> Result<(), lexopt::Error>,
 }
 
-const FLAGS: [Flag; 15] = [
+const FLAGS: [Flag; 16] = [
     Flag {
         name: "socket",
         value: "PATH",
@@ -110,6 +113,15 @@ const FLAGS: [Flag; 15] = [
         set: |args, parser| {
             let millis = number(parser, 100, 60_000)?;
             args.poll_interval = Duration::from_millis(millis);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "ping-interval-s",
+        value: "N",
+        help: "ask each destination for an echo this often, 1 to 20 (default 10); 0 for never",
+        set: |args, parser| {
+            args.ping_interval = Duration::from_secs(number(parser, 0, 20)?);
             Ok(())
         },
     },
@@ -303,6 +315,8 @@ mod tests {
             "/tmp/r",
             "--record-limit-mib",
             "3",
+            "--ping-interval-s",
+            "0",
             "--max-flows",
             "100",
             "--max-listens",
@@ -321,6 +335,7 @@ mod tests {
             host_root: "/host".into(),
             record: Some("/tmp/r".into()),
             record_limit_bytes: 3 << 20,
+            ping_interval: Duration::ZERO,
             max_flows: Some(100),
             flow_idle: Some(Duration::from_secs(9)),
             max_listens: Some(101),
@@ -353,6 +368,7 @@ mod tests {
             &["--max-flows", "-1"],
             &["--max-flows", "99999999999"],
             &["--record-limit-mib", "0"],
+            &["--ping-interval-s", "21"],
         ] {
             assert!(parsed(args).is_err(), "{args:?}");
         }

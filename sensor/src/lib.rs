@@ -1,9 +1,10 @@
 //! The privileged half of nodescope: loads the BPF programs, streams what they count to one unprivileged client and
-//! opens, for that client, the few files of a closed table that only root may read.
+//! does for that client what only root may: opens the few files of a closed table, sends echo requests to addresses that
+//! processes have a connection to.
 //!
 //! It is small and blocking on purpose: one thread for the stream, one for opening files. It parses the kernel's
-//! structures, a few lines of `/proc` and `/etc/passwd`, and the client's requests; never logs, JSON, ELF or HTTP. It
-//! has no configuration file, so that root parses nothing more: everything is a flag (see [`args`]).
+//! structures, echo replies, a few lines of `/proc` and `/etc/passwd`, and the client's requests; never logs, JSON, ELF
+//! or HTTP. It has no configuration file, so that root parses nothing more: everything is a flag (see [`args`]).
 //!
 //! `main.rs` shows the order of things: what needs rights comes first, then the rights are dropped ([`privilege`]), then
 //! the system calls ([`seccomp`]), and only then is the first byte of a client read ([`stream`]).
@@ -20,6 +21,7 @@ pub mod kernel;
 pub mod losses;
 pub mod packet;
 pub mod passwd;
+pub mod ping;
 pub mod privilege;
 pub mod rate;
 pub mod seccomp;

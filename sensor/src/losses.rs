@@ -17,16 +17,28 @@ pub enum Lost {
     SourceFailed,
     /// Requests refused because there were too many.
     RequestsRateLimited,
+    /// Ping targets that are no address of one other machine.
+    PingTargetsNotAllowed,
+    /// Ping targets to which no process has had a connection, or none that is still counted.
+    PingTargetsNotSeen,
+    /// Echo requests that the kernel did not take, for example for want of a route.
+    PingsNotSent,
+    /// Echo replies that answer no request that waits: late, twice, or forged.
+    PingAnswersForeign,
 }
 
 /// Stage and reason as shown to users, in the order of the enum.
-const NAMES: [(Lost, &str, &str); 6] = [
+const NAMES: [(Lost, &str, &str); 10] = [
     (Lost::ClientSlow, "stream", "client_slow"),
     (Lost::RecordingFull, "recording", "full"),
     (Lost::PeerRefused, "connections", "peer_refused"),
     (Lost::ClientBroken, "connections", "protocol_error"),
     (Lost::SourceFailed, "stream", "map_unreadable"),
     (Lost::RequestsRateLimited, "requests", "rate_limited"),
+    (Lost::PingTargetsNotAllowed, "ping_targets", "not_allowed"),
+    (Lost::PingTargetsNotSeen, "ping_targets", "not_seen"),
+    (Lost::PingsNotSent, "pings", "not_sent"),
+    (Lost::PingAnswersForeign, "pings", "foreign_answer"),
 ];
 
 /// Totals since the start.

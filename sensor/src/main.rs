@@ -14,6 +14,7 @@ use nodescope_sensor::args::{self, Args, Mode as Task};
 use nodescope_sensor::broker::{Broker, Files};
 use nodescope_sensor::check::Report;
 use nodescope_sensor::exit::{Exit, Failure, at, because, say};
+use nodescope_sensor::ping::Pinger;
 use nodescope_sensor::setup::{hello, load};
 use nodescope_sensor::socket::{ClientUser, Listener, activation};
 use nodescope_sensor::stream::recording::Recording;
@@ -56,7 +57,9 @@ fn print(text: &str) -> Result<Exit, Failure> {
 fn check(args: &Args) -> Result<Exit, Failure> {
     privilege::check().map_err(because(Exit::NotPermitted))?;
     let (node, tree, kernel) = load(args)?;
-    let report = Report::new(&node, &tree.path, kernel.hooks());
+    let pinger = Pinger::open(args.ping_interval);
+    let hooks = kernel.hooks().chain(pinger.hooks());
+    let report = Report::new(&node, &tree.path, hooks);
     print(&if args.json {
         report.json()
     } else {
@@ -84,6 +87,7 @@ fn serve(args: &Args, passed: Option<OwnedFd>) -> Result<Exit, Failure> {
     let recording = recording.transpose()?;
     let stop = stop_signals().map_err(because(Exit::Internal))?;
     let (node, _tree, kernel) = load(args)?;
+    let pinger = Pinger::open(args.ping_interval);
 
     privilege::drop_rights().map_err(because(Exit::NotPermitted))?;
     let broker = Broker::start(Files::new(root.into(), geteuid().as_raw()));
@@ -93,6 +97,7 @@ fn serve(args: &Args, passed: Option<OwnedFd>) -> Result<Exit, Failure> {
         source: kernel,
         listener,
         requests: Requests::new(broker),
+        pinger,
         stop: stop.into(),
         recording,
         poll_interval: args.poll_interval,

@@ -2,8 +2,8 @@
 //!
 //! [`CAPABILITIES`] is the whole list: what starting needs goes once the kernel side is attached and the socket is
 //! bound; what is left serves the stream and the broker. The uid stays: files of runtimes belong to root, and without
-//! its capabilities root is just their owner. Not needed at all: writing past permissions, sockets of any network,
-//! other processes' memory or root directories (see [`crate::broker::filesystems`]).
+//! its capabilities root is just their owner. Not needed then: writing past permissions, making sockets of any
+//! network (those for echo requests stay open), other processes' memory or root directories (see [`crate::broker::filesystems`]).
 
 use std::collections::HashSet;
 
@@ -34,7 +34,7 @@ pub enum Phase {
 }
 
 /// Every capability the sensor uses.
-pub const CAPABILITIES: [Need; 10] = [
+pub const CAPABILITIES: [Need; 11] = [
     need(
         Capability::CAP_BPF,
         Phase::Kept,
@@ -69,6 +69,11 @@ pub const CAPABILITIES: [Need; 10] = [
         Capability::CAP_SYS_RESOURCE,
         Phase::StartOptional,
         "locked memory before Linux 5.11",
+    ),
+    need(
+        Capability::CAP_NET_RAW,
+        Phase::StartOptional,
+        "open the sockets for echo requests",
     ),
     need(
         Capability::CAP_CHOWN,

@@ -91,7 +91,16 @@ pub const CALLS: &[Call] = &[
     call(libc::SYS_accept4, When::Always, "connections"),
     call(libc::SYS_getsockopt, When::Always, "who connects"),
     call(libc::SYS_recvfrom, When::Always, "messages"),
-    call(libc::SYS_sendmsg, When::Always, "packets and descriptors"),
+    call(
+        libc::SYS_sendmsg,
+        When::Always,
+        "packets and descriptors; echo requests",
+    ),
+    call(
+        libc::SYS_recvmsg,
+        When::Always,
+        "echo replies and the kernel's times",
+    ),
     // Files.
     call(
         libc::SYS_openat,

@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::monotonic_ns;
 
 /// Kinds of records in the order of [`kind_index`].
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "snapshot_begin",
     "snapshot_end",
     "cgroup",
@@ -26,6 +26,7 @@ const KINDS: [&str; 12] = [
     "map_fill",
     "status",
     "delays",
+    "ping",
 ];
 
 /// State of one connection's decoding.
@@ -197,5 +198,6 @@ fn kind_index(record: &Record<'_>) -> usize {
         Record::MapFill(_) => 9,
         Record::Status(_) => 10,
         Record::Delays(_) => 11,
+        Record::Ping(_) => 12,
     }
 }

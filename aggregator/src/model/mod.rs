@@ -191,6 +191,7 @@ impl Model {
             Record::Listen(listen) => self.apply_listen(listen, now_ns),
             Record::SnapshotBegin => self.begin_snapshot(),
             Record::SnapshotEnd => self.end_snapshot(now_ns),
+            Record::Ping(_) => {}
             Record::Loss(_) | Record::Hook(_) | Record::MapFill(_) | Record::Status(_) => {}
         }
     }

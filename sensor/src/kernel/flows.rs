@@ -6,7 +6,7 @@
 //! owner's `Evicted` flow.
 
 use std::collections::HashMap;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use nodescope_ebpf::abi;
@@ -103,6 +103,20 @@ impl Flows {
         };
         self.other_entries = self.others.for_each(batch, &mut tell)?;
         self.table.for_each(batch, tell)
+    }
+
+    /// Remote addresses to which there was a connection.
+    pub(super) fn destinations(
+        &self,
+        batch: &mut Batch,
+        visit: &mut dyn FnMut(IpAddr),
+    ) -> Result<(), SourceError> {
+        let visited = self.table.for_each(batch, |_, key, flow| {
+            if flow.connects > 0 || flow.active > 0 {
+                visit(IpAddr::V6(key.remote_ip).to_canonical());
+            }
+        });
+        visited.map(drop)
     }
 
     fn evicted_record<'a>(&self, owner: &'a abi::Owner, totals: FlowTotals) -> Record<'a> {

@@ -23,6 +23,7 @@ mod table;
 mod verdict;
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -407,6 +408,10 @@ impl Source for Kernel {
             .for_each(|hook| emit(&Record::Hook(hook.record())));
         self.hooks_told = true;
         self.emit(0, emit)
+    }
+
+    fn destinations(&mut self, visit: &mut dyn FnMut(IpAddr)) -> Result<(), SourceError> {
+        self.flows.destinations(&mut self.batch, visit)
     }
 
     fn rescan(&mut self) -> Result<(), SourceError> {

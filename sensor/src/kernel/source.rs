@@ -3,6 +3,7 @@
 //! `Kernel` implements it from the BPF maps; tests of the stream implement it from a list. Records borrow from the
 //! source and are valid only during the call of `emit`.
 
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
 use nodescope_schema::Record;
@@ -26,6 +27,13 @@ pub trait Source {
     /// # Errors
     /// A map could not be read: the snapshot is not whole.
     fn snapshot(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError>;
+
+    /// Every address that a process has had a connection to, as often as there are programs and ports. An attempt that
+    /// failed does not count: who can make one could else have addresses asked that it cannot reach itself.
+    ///
+    /// # Errors
+    /// A map could not be read: not all were given.
+    fn destinations(&mut self, visit: &mut dyn FnMut(IpAddr)) -> Result<(), SourceError>;
 
     /// Walks all open files for the holders of listening sockets. Called every ten seconds.
     ///

@@ -8,6 +8,7 @@
 pub mod client;
 pub mod door;
 pub mod outlet;
+mod pings;
 pub mod recording;
 pub mod requests;
 pub mod schedule;
@@ -25,6 +26,7 @@ use crate::exit::{chain, say};
 use crate::kernel::{Source, SourceError};
 use crate::losses::Lost;
 use crate::packet::{self, Received};
+use crate::ping::Pinger;
 use crate::rate::TokenBucket;
 use crate::socket::Listener;
 use door::{Door, Refused};
@@ -45,6 +47,8 @@ const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 const URGENT_INTERVAL: Duration = Duration::from_millis(20);
 /// How often open files are searched for the holders of listening sockets.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// How often ping targets are looked for in the kernel's counts.
+const TARGET_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the sensor tells about itself.
 const STATUS_INTERVAL: Duration = Duration::from_secs(5);
 /// Messages of the client read a second, and at once; more wait in its socket.
@@ -64,6 +68,8 @@ pub struct Parts<S> {
     pub listener: Listener,
     /// Who answers requests.
     pub requests: Requests,
+    /// Who measures round trips.
+    pub pinger: Pinger,
     /// Readable when the stream must end.
     pub stop: OwnedFd,
     /// The sensor's first message.
@@ -80,6 +86,7 @@ pub struct Stream<S> {
     source: S,
     door: Door,
     requests: Requests,
+    pinger: Pinger,
     stop: OwnedFd,
     outlet: Outlet,
     inbound: Box<[u8]>,
@@ -90,6 +97,7 @@ pub struct Stream<S> {
     polls: Every,
     rescans: Every,
     statuses: Every,
+    target_checks: Every,
     messages: TokenBucket,
     lines: TokenBucket,
 }
@@ -105,6 +113,7 @@ impl<S: Source> Stream<S> {
             source: parts.source,
             door: Door::new(parts.listener, parts.hello, now),
             requests: parts.requests,
+            pinger: parts.pinger,
             stop: parts.stop,
             outlet,
             inbound: packet::buffer(),
@@ -115,6 +124,7 @@ impl<S: Source> Stream<S> {
             polls: Every::new(parts.poll_interval, now),
             rescans: Every::new(RESCAN_INTERVAL, now),
             statuses: Every::new(STATUS_INTERVAL, now),
+            target_checks: Every::new(TARGET_CHECK_INTERVAL, now),
             messages: TokenBucket::new(MESSAGES_PER_SECOND, MESSAGES_BURST, now),
             lines: TokenBucket::new(1, LINES_BURST, now),
         }
@@ -148,7 +158,7 @@ impl<S: Source> Stream<S> {
         let expired = self.door.expire(now);
         self.admit(expired);
         if self.outlet.client.is_none() {
-            self.requests.forget();
+            self.forget_client();
         }
         if self.rescans.is_due(now) {
             let result = self.source.rescan();
@@ -157,12 +167,14 @@ impl<S: Source> Stream<S> {
         if self.polls.is_due(now) {
             self.outlet.begin(ROUND_PATIENCE);
             let result = self.source.poll(&mut |record| self.outlet.push(record));
+            self.pinger.tell(false, |record| self.outlet.push(record));
             self.outlet.finish();
             self.check_source(&result);
         }
         if self.statuses.is_due(now) {
             self.status();
         }
+        self.ping(now);
         if self.snapshot_wanted && now >= self.snapshot_allowed {
             self.snapshot(now);
         }
@@ -173,6 +185,10 @@ impl<S: Source> Stream<S> {
         self.outlet.begin_snapshot(SNAPSHOT_PATIENCE);
         self.outlet.push(&Record::SnapshotBegin);
         let result = self.source.snapshot(&mut |record| self.outlet.push(record));
+        for hook in self.pinger.hooks() {
+            self.outlet.push(&Record::Hook(hook));
+        }
+        self.pinger.tell(true, |record| self.outlet.push(record));
         self.push_status();
         if result.is_ok() {
             self.outlet.push(&Record::SnapshotEnd);
@@ -225,7 +241,7 @@ impl<S: Source> Stream<S> {
             return;
         };
         self.tell(format_args!("client {release} is connected"));
-        self.requests.forget();
+        self.forget_client();
         self.outlet.client = Some(client);
         self.snapshot_wanted = true;
     }
@@ -294,6 +310,7 @@ impl<S: Source> Stream<S> {
         match turn {
             Turn::Continue => {}
             Turn::Status => self.status(),
+            Turn::PingTargets => self.set_ping_targets(),
             Turn::Broken => {
                 self.outlet.losses.add(Lost::ClientBroken, 1);
                 self.tell(format_args!("closed a connection that broke the protocol"));
@@ -308,7 +325,13 @@ impl<S: Source> Stream<S> {
 
     fn close(&mut self) {
         self.outlet.client = None;
+        self.forget_client();
+    }
+
+    /// What the client asked for ends with it.
+    fn forget_client(&mut self) {
         self.requests.forget();
+        self.pinger.clear();
     }
 
     /// Writes a line, unless there were too many.

@@ -7,13 +7,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use nodescope_schema::{
-    DecodeError, FilesystemReply, FromAggregator, Refusal, Reply, Request, RequestKind,
-    decode_from_aggregator, encode_filesystem_reply, encode_reply,
+    DecodeError, FilesystemReply, FromAggregator, MAX_PING_TARGETS, Refusal, Reply, Request,
+    RequestKind, decode_from_aggregator, encode_filesystem_reply, encode_reply,
 };
 
 use super::client::{Client, Sent};
 use crate::broker::{Answer, Broker, Given};
 use crate::losses::{Losses, Lost};
+use crate::ping::Asked;
+use crate::rate::TokenBucket;
+
+/// Sets of ping targets taken at once; after that one a second: each costs a walk over the kernel's counts.
+const PING_TARGETS_BURST: u32 = 5;
 
 /// What a message makes of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub enum Turn {
     Continue,
     /// It goes on, and the client wants the sensor's status.
     Status,
+    /// It goes on, and the client wants other ping targets: [`Requests::take_ping_targets`].
+    PingTargets,
     /// It ends: the message is not of the protocol.
     Broken,
     /// It ends: the client is gone.
@@ -33,6 +40,9 @@ pub enum Turn {
 pub struct Requests {
     broker: Broker,
     held: Option<(Vec<u8>, Option<OwnedFd>)>,
+    /// Ping targets that were asked for and the number of that request.
+    ping_targets: Option<(u64, Asked)>,
+    ping_targets_rate: TokenBucket,
     /// Requests answered with success.
     pub granted: u64,
     /// Requests refused.
@@ -47,6 +57,8 @@ impl Requests {
         Self {
             broker,
             held: None,
+            ping_targets: None,
+            ping_targets_rate: TokenBucket::new(1, PING_TARGETS_BURST, Instant::now()),
             granted: 0,
             refused: 0,
             waiting: 0,
@@ -66,6 +78,7 @@ impl Requests {
     /// Forgets the reply to a client that is gone.
     pub fn forget(&mut self) {
         self.held = None;
+        self.ping_targets = None;
     }
 
     /// Handles a message of the client.
@@ -94,6 +107,16 @@ impl Requests {
             }
             RequestKind::StatFilesystem(filesystem) => {
                 self.broker.stat(client.number, request.id, filesystem, now)
+            }
+            RequestKind::SetPingTargets(targets) => {
+                if targets.addresses.len() > MAX_PING_TARGETS {
+                    Err(Refusal::BadArgument)
+                } else if !self.ping_targets_rate.take(now) {
+                    Err(Refusal::RateLimited)
+                } else {
+                    self.ping_targets = Some((request.id, Asked::of(targets.addresses)));
+                    return Turn::PingTargets;
+                }
             }
             RequestKind::Status => {
                 let turn = self.reply(request.id, Ok(None), client);
@@ -131,6 +154,21 @@ impl Requests {
         // A file for one who is gone is just closed.
         let turn = client.map(|client| self.reply(id, result.map(Some), client));
         Some(turn.unwrap_or(Turn::Continue))
+    }
+
+    /// The ping targets of [`Turn::PingTargets`].
+    pub fn take_ping_targets(&mut self) -> Option<(u64, Asked)> {
+        self.ping_targets.take()
+    }
+
+    /// Answers a request that was taken.
+    pub(super) fn answer_taken(
+        &mut self,
+        id: u64,
+        result: Result<(), Refusal>,
+        client: &Client,
+    ) -> Turn {
+        self.reply(id, result.map(|()| None), client)
     }
 
     /// Tries again to send the reply that was held.

@@ -1,5 +1,6 @@
 //! The whole loop with a source made of a list and real sockets.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -8,8 +9,8 @@ use std::thread::JoinHandle;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nodescope_schema::{
     AggregatorHello, Cgroup, CgroupKey, FileKind, FromSensorSink, Loss, OpenFile, PROTOCOL_VERSION,
-    Refusal, Reply, Request, RequestKind, SensorHello, decode_from_sensor, encode_aggregator_hello,
-    encode_request, encode_sensor_hello,
+    Refusal, Reply, Request, RequestKind, SensorHello, SetPingTargets, decode_from_sensor,
+    encode_aggregator_hello, encode_request, encode_sensor_hello,
 };
 
 use super::*;
@@ -24,6 +25,7 @@ struct Fake {
     /// Always readable, if there is one: hints that never end.
     wake: Option<Arc<OwnedFd>>,
     urgents: Arc<Mutex<u32>>,
+    destinations: Arc<Mutex<Vec<IpAddr>>>,
 }
 
 fn cgroup(id: u64) -> Record<'static> {
@@ -71,6 +73,15 @@ impl Source for Fake {
         Ok(())
     }
 
+    fn destinations(&mut self, visit: &mut dyn FnMut(IpAddr)) -> Result<(), SourceError> {
+        self.destinations
+            .lock()
+            .unwrap()
+            .iter()
+            .for_each(|ip| visit(*ip));
+        Ok(())
+    }
+
     fn rescan(&mut self) -> Result<(), SourceError> {
         Ok(())
     }
@@ -97,6 +108,7 @@ fn start(source: Fake, recording: Option<PathBuf>) -> Running {
         source,
         listener,
         requests: Requests::new(broker),
+        pinger: Pinger::open(Duration::from_secs(1)),
         stop,
         hello: encode_sensor_hello(&SensorHello {
             version: PROTOCOL_VERSION,
@@ -150,6 +162,7 @@ impl FromSensorSink for Seen {
             Record::SnapshotEnd => "end".to_owned(),
             Record::Cgroup(cgroup) => cgroup.key.id.to_string(),
             Record::Loss(Loss { reason, total, .. }) => format!("loss {reason} {total}"),
+            Record::Hook(hook) => format!("hook {}", hook.name),
             Record::Status(_) => "status".to_owned(),
             other => panic!("{other:?}"),
         });
@@ -259,7 +272,10 @@ fn hello_snapshot_then_what_changes() {
     let mut peer = Peer::greeted(&running);
     peer.wait_for("end");
     assert_eq!(peer.seen.0[..4], ["hello here", "begin", "1", "2"]);
-    assert_eq!(peer.seen.0[4], "status");
+    assert_eq!(
+        peer.seen.0[4..7],
+        ["hook ping_ipv4", "hook ping_ipv6", "status"]
+    );
     fake.ids.lock().unwrap().push(3);
     peer.wait_for("3");
 }
@@ -326,6 +342,29 @@ fn requests_are_answered() {
     peer.wait_for(&format!("reply 1 Err({:?})", Refusal::NotFound));
     peer.wait_for(&format!("reply 2 Err({:?})", Refusal::BadArgument));
     peer.wait_for("reply 3 Ok(())");
+}
+
+#[test]
+fn ping_targets_are_those_that_were_seen() {
+    let fake = with_ids(&[1]);
+    let seen = |last| IpAddr::from([192, 0, 2, last]);
+    *fake.destinations.lock().unwrap() = vec![seen(1), seen(2), seen(2)];
+    let running = start(fake, None);
+    let mut peer = Peer::greeted(&running);
+    let v4 = |last| Ipv4Addr::new(192, 0, 2, last).to_ipv6_mapped().octets();
+    let addresses = [v4(1), v4(2), v4(3), [0; 16], [0xff; 16]];
+    let targets = SetPingTargets {
+        addresses: &addresses,
+    };
+    peer.ask(1, RequestKind::SetPingTargets(targets));
+    peer.wait_for("reply 1 Ok(())");
+    peer.ask(2, RequestKind::Status);
+    peer.wait_for("loss not_allowed 2");
+    peer.wait_for("loss not_seen 1");
+    for id in 3..30 {
+        peer.ask(id, RequestKind::SetPingTargets(targets));
+    }
+    peer.wait_for(&format!("reply 29 Err({:?})", Refusal::RateLimited));
 }
 
 #[test]

@@ -100,6 +100,7 @@ impl<S: Source> Stream<S> {
         let hints = Some(self.urgent_allowed).filter(|allowed| now < *allowed);
         waits
             .chain(self.door.deadline())
+            .chain(self.pinger.next_tick())
             .chain(hints)
             .fold(next, Instant::min)
     }

@@ -3,8 +3,10 @@
 //! Needs root. Without it a test says that it was skipped; with `CI=true` that is a failure.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{IoSliceMut, Read};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +22,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::{Pid, geteuid};
 use nodescope_schema::{
-    AggregatorHello, FromSensorSink, MAX_MESSAGE_BYTES, OpenFile, PROTOCOL_VERSION, Record,
+    AggregatorHello, FromSensorSink, MAX_MESSAGE_BYTES, OpenFile, PROTOCOL_VERSION, Ping, Record,
     Refusal, Reply, Request, RequestKind, SensorHello, SensorStatus, decode_from_sensor,
     encode_aggregator_hello, encode_request,
 };
@@ -209,6 +211,7 @@ pub(crate) struct Seen {
     pub(crate) flows: usize,
     pub(crate) evicted: usize,
     pub(crate) status: SensorStatus,
+    pub(crate) pings: BTreeMap<IpAddr, Ping>,
 }
 
 impl Seen {
@@ -237,6 +240,9 @@ impl FromSensorSink for Seen {
                     .push((format!("{}/{}", loss.stage, loss.reason), loss.total));
             }
             Record::Status(status) => self.status = status,
+            Record::Ping(ping) => {
+                self.pings.insert(IpAddr::V6(ping.ip).to_canonical(), ping);
+            }
             Record::Flow(_) => self.flows += 1,
             Record::FlowEvicted(_) => self.evicted += 1,
             _ => {}
