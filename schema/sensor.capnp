@@ -43,6 +43,9 @@ struct FlowKey {
   port @5 :UInt16;
   kind @6 :FlowKind;
   hostNetns @7 :Bool;
+  actualIpHigh @8 :UInt64;
+  actualIpLow @9 :UInt64;
+  actualPort @10 :UInt16;
 }
 
 struct Flow {

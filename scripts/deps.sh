@@ -46,6 +46,7 @@ vm|mke2fs|e2fsprogs
 vm|strip|binutils
 vm|xz|xz-utils
 vm|zstd|zstd
+vm|ipvsadm|ipvsadm
 TABLE
 }
 

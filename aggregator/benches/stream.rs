@@ -163,6 +163,8 @@ fn flow(container: u64, destination: u64, round: u64) -> Record<'static> {
             remote_ip: std::net::Ipv4Addr::new(10, 0, (container % 250) as u8, destination as u8)
                 .to_ipv6_mapped(),
             remote_port: 5432,
+            actual_ip: std::net::Ipv6Addr::UNSPECIFIED,
+            actual_port: 0,
             host_netns: false,
             kind: FlowKind::Destination,
         },

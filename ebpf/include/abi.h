@@ -22,6 +22,8 @@
 #define CGROUPS_MAX 16384
 #define DELAYS_MAX 16384
 #define THREADS_MAX 65536
+#define TRANSLATIONS_MAX 16384
+#define OLDER_TRANSLATIONS_MAX 262144
 #define EVENTS_BYTES (256 * 1024)
 
 /* Where a process runs: inodes in the v2 tree and in the watched v1 hierarchy (0: none). */
@@ -44,10 +46,13 @@ enum flow_kind {
 struct flow_key {
 	struct owner owner;
 	__u8 remote_ip[16];
+	/* Where the connections really go when something translates the destination, else all zero. */
+	__u8 actual_ip[16];
 	__u16 remote_port;
+	__u16 actual_port;
 	__u8 kind;
 	__u8 host_netns;
-	__u32 reserved;
+	__u16 reserved;
 };
 
 struct flow {
@@ -62,6 +67,26 @@ struct flow {
 	__u64 updated_ns;
 	/* The smoothed round trip of the connection that last had a new one; 0: none yet. */
 	__u64 rtt_ns;
+};
+
+/* Both ends of a TCP connection, from the side that connects. Key of `translations` and `older_translations`. */
+struct tuple {
+	__u8 source_ip[16];
+	__u8 destination_ip[16];
+	__u16 source_port;
+	__u16 destination_port;
+	__u32 reserved;
+} __attribute__((aligned(8)));
+
+/* Value of `translations` and `older_translations`. */
+struct translation {
+	__u64 created_ns;
+	/* Where the connection really goes; port 0: not translated, as far as is known. */
+	__u8 ip[16];
+	__u16 port;
+	/* The connection is established and did not wait for more. */
+	__u8 settled;
+	__u8 reserved[5];
 };
 
 /* How a process relates to a listening socket; the highest one found in a scan is the holder. */
@@ -172,7 +197,8 @@ enum loss_stage {
 	LOSS_CGROUPS = 5,
 	LOSS_EVENTS = 6,
 	LOSS_DELAYS = 7,
-	LOSS_STAGES = 8,
+	LOSS_TRANSLATIONS = 8,
+	LOSS_STAGES = 9,
 };
 
 enum loss_reason {
@@ -188,8 +214,10 @@ enum loss_reason {
 };
 
 _Static_assert(sizeof(struct owner) == 48, "owner");
-_Static_assert(sizeof(struct flow_key) == 72, "flow_key");
+_Static_assert(sizeof(struct flow_key) == 88, "flow_key");
 _Static_assert(sizeof(struct flow) == 80, "flow");
+_Static_assert(sizeof(struct tuple) == 40, "tuple");
+_Static_assert(sizeof(struct translation) == 32, "translation");
 _Static_assert(sizeof(struct listen) == 136, "listen");
 _Static_assert(sizeof(struct population) == 56, "population");
 _Static_assert(sizeof(struct delays) == 80, "delays");

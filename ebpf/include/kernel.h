@@ -73,9 +73,19 @@ enum {
 enum tcp_state {
 	TCP_ESTABLISHED = 1,
 	TCP_SYN_SENT = 2,
+	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,
 	TCP_LISTEN = 10,
+	TCP_NEW_SYN_RECV = 12,
 };
+
+/* include/uapi/linux/netfilter/nf_conntrack_common.h: what a packet is to its connection. */
+enum ip_conntrack_info {
+	IP_CT_NEW = 2,
+	IP_CT_ESTABLISHED_REPLY = 3,
+};
+/* include/linux/skbuff.h: the bits of sk_buff._nfct that are an ip_conntrack_info; the others are a pointer. */
+#define NFCT_INFOMASK 7UL
 
 /* Opaque to CO-RE: the verifier knows it by name. */
 struct bpf_spin_lock {
@@ -271,6 +281,47 @@ struct tcp_sock {
 
 struct socket {
 	struct sock *sk;
+};
+
+/* Connection tracking. */
+union nf_inet_addr {
+	__be32 ip;
+	__be32 ip6[4];
+};
+
+union nf_conntrack_man_proto {
+	__be16 all;
+};
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union nf_conntrack_man_proto u;
+	u16 l3num;
+};
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__be16 all;
+		} u;
+		u8 protonum;
+	} dst;
+};
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+};
+
+struct nf_conn {
+	struct nf_conntrack_tuple_hash tuplehash[2];
+	possible_net_t ct_net;
+};
+
+struct sk_buff {
+	struct sock *sk;
+	unsigned long _nfct;
 };
 
 /* Iterators. */

@@ -17,6 +17,8 @@ enum connection_flags {
 	CONNECTION_OTHER = 16,
 	/* Only the owner is known yet (cgroup/connect4|6 ran, the SYN is to come). */
 	CONNECTION_PENDING = 32,
+	/* `departure` is a key of `translations`. */
+	CONNECTION_DEPARTED = 64,
 };
 
 struct connection {
@@ -29,7 +31,12 @@ struct connection {
 	__u32 flags;
 	/* Smoothed round trip as the kernel has it, in eighths of a microsecond. */
 	__u32 srtt_us;
-	/* Guards the fields above but the first two: packets of one connection come on several CPUs at once. */
+	/* Payload of the SYN and its answer, which comes before the flow is known. */
+	__u32 early_sent;
+	__u32 early_received;
+	/* How its SYN left the namespace of the socket. */
+	struct tuple departure;
+	/* Guards flags, numbers and counters above: packets of one connection come on several CPUs at once. */
 	struct bpf_spin_lock lock;
 };
 
@@ -73,6 +80,39 @@ struct {
 	__type(key, __u64);
 	__type(value, struct listen);
 } listens SEC(".maps");
+
+/*
+ * Connections of other namespaces than the host's, from their SYN until they are established or fail: who sees one
+ * being translated writes where it goes. The sensor deletes what was left behind. Full: the connection is counted as if
+ * it were not translated, LOSS_TRANSLATIONS.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, TRANSLATIONS_MAX);
+	__type(key, struct tuple);
+	__type(value, struct translation);
+} translations SEC(".maps");
+
+/*
+ * Translated connections older than the sensor: written by it while it starts, read by adopt_connections, emptied by
+ * the sensor. Full: they are counted as if they were not translated; the sensor counts them.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, OLDER_TRANSLATIONS_MAX);
+	__type(key, struct tuple);
+	__type(value, struct translation);
+} older_translations SEC(".maps");
+
+/* 1: established connections stay in `translations`, for the sensor to count those it learns of too late. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} keep_settled SEC(".maps");
 
 struct listen_port {
 	__u32 netns;

@@ -9,6 +9,8 @@
 const volatile __u32 host_netns;
 /* Tasks that began earlier are older than the sensor. */
 const volatile __u64 started_ns;
+/* Nonzero: destinations count as translated wherever it happens, not only in the host's and the socket's namespace. */
+const volatile __u32 every_netns;
 /* The watched v1 hierarchy and one of its controllers; V1_NONE when there is none. */
 const volatile __u32 v1_hierarchy;
 const volatile __u32 v1_controller;

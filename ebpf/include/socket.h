@@ -22,14 +22,19 @@ static __always_inline void remote_address(struct flow_key *key, struct sock *sk
 	key->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 }
 
+static __always_inline void local_ip(__u8 ip[16], struct sock *sk)
+{
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET)
+		map_ipv4(ip, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+	else
+		bpf_core_read(ip, 16, &sk->__sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+}
+
 static __always_inline void local_address(struct listen *listen, struct sock *sk)
 {
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET) {
-		map_ipv4(listen->ip, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-	} else {
-		BPF_CORE_READ_INTO(&listen->ip, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
+	local_ip(listen->ip, sk);
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET6)
 		listen->ipv6_only = BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only);
-	}
 	listen->port = BPF_CORE_READ(sk, __sk_common.skc_num);
 }
 

@@ -144,18 +144,33 @@ static __always_inline bool was_accepted(struct sock *sk)
 	return bpf_map_lookup_elem(&listen_ports, &port) != NULL;
 }
 
+/* A connection older than the sensor, whose SYN was not seen. */
+static __always_inline void find_older_translation(struct flow_key *key, struct sock *sk)
+{
+	struct translation *translation;
+	struct tuple tuple = {};
+
+	local_ip(tuple.source_ip, sk);
+	tuple.source_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	__builtin_memcpy(tuple.destination_ip, key->remote_ip, sizeof(tuple.destination_ip));
+	tuple.destination_port = key->remote_port;
+	translation = bpf_map_lookup_elem(&older_translations, &tuple);
+	if (!translation)
+		return;
+	__builtin_memcpy(key->actual_ip, translation->ip, sizeof(key->actual_ip));
+	key->actual_port = translation->port;
+}
+
 static __always_inline void adopt(struct sock *sk, struct connection *fresh, bool established)
 {
 	struct connection *connection;
-	struct flow *flow;
-	int err;
+	struct flow *flow = NULL;
 
-	err = make_flow(&flows, &fresh->key, &flow);
-	if (err) {
+	if (established && make_flow(&flows, &fresh->key, &flow)) {
 		fresh->flags |= CONNECTION_OTHER;
 		flow = other_flow(&fresh->key.owner);
 	}
-	if (flow && established) {
+	if (flow) {
 		/* Before the storage is there, so that the state hook cannot take away what was not yet added. */
 		__sync_fetch_and_add(&flow->active, 1);
 		flow->updated_ns = fresh->connecting_ns;
@@ -163,7 +178,7 @@ static __always_inline void adopt(struct sock *sk, struct connection *fresh, boo
 	connection = bpf_sk_storage_get(&connections, sk, fresh, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!connection) {
 		count_loss(LOSS_CONNECTIONS, LOSS_REFUSED);
-		if (flow && established)
+		if (flow)
 			__sync_fetch_and_add(&flow->active, -1);
 		return;
 	}
@@ -196,6 +211,7 @@ int adopt_connections(struct bpf_iter__task_file *ctx)
 	fresh.connecting_ns = bpf_ktime_get_ns();
 	fresh.retransmits = retransmits_of(sk);
 	if (established) {
+		find_older_translation(&fresh.key, sk);
 		fresh.flags =
 			CONNECTION_ACTIVE | CONNECTION_ESTABLISHED | CONNECTION_SENT_KNOWN | CONNECTION_RECEIVED_KNOWN;
 		fresh.sent_seq = BPF_CORE_READ((struct tcp_sock *)sk, snd_nxt);

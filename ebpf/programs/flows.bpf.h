@@ -73,27 +73,40 @@ static __always_inline __u32 new_retransmits(struct connection *connection, __u3
  */
 static __always_inline void enter_state(struct connection *connection, int state, __u32 retransmits)
 {
-	bool established = false, left = false, failed = false;
+	bool established = false, left = false, failed = false, was_established;
+	__u32 again = 0, early_sent = 0, early_received = 0;
 	__u64 now = bpf_ktime_get_ns();
-	struct flow *flow;
-	__u32 again;
+	struct flow *flow = NULL;
+
+	was_established = connection->flags & CONNECTION_ESTABLISHED;
+	if (!was_established && (state == TCP_ESTABLISHED || state == TCP_CLOSE))
+		settle_destination(connection, state == TCP_ESTABLISHED);
+	/* Made while packets do not count yet, it decides between the destination and FLOW_OTHER. */
+	if (!was_established && state == TCP_ESTABLISHED)
+		flow = flow_of(connection);
 
 	bpf_spin_lock(&connection->lock);
 	if (state == TCP_ESTABLISHED) {
 		established = !(connection->flags & CONNECTION_ACTIVE);
 		connection->flags |= CONNECTION_ACTIVE | CONNECTION_ESTABLISHED;
+		early_sent = connection->early_sent;
+		early_received = connection->early_received;
+		connection->early_sent = 0;
+		connection->early_received = 0;
 	} else if (connection->flags & CONNECTION_ACTIVE) {
 		connection->flags &= ~CONNECTION_ACTIVE;
 		left = true;
 	} else {
 		failed = state == TCP_CLOSE && !(connection->flags & CONNECTION_ESTABLISHED);
 	}
-	again = new_retransmits(connection, retransmits);
+	if (established || was_established || failed)
+		again = new_retransmits(connection, retransmits);
 	bpf_spin_unlock(&connection->lock);
 
 	if (!established && !left && !failed && !again)
 		return;
-	flow = flow_of(connection);
+	if (!flow)
+		flow = flow_of(connection);
 	if (!flow)
 		return;
 	if (established) {
@@ -105,6 +118,8 @@ static __always_inline void enter_state(struct connection *connection, int state
 		__sync_fetch_and_add(&flow->active, -1);
 	add(&flow->failures, failed);
 	add(&flow->retransmits, again);
+	add(&flow->sent_bytes, early_sent);
+	add(&flow->received_bytes, early_received);
 	flow->updated_ns = now;
 }
 

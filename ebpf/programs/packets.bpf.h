@@ -23,6 +23,9 @@ struct segment {
 	__u32 start;
 	__u32 end;
 	bool syn;
+	/* What is in the TCP header; the addresses are read where they are needed. */
+	__be16 source;
+	__be16 destination;
 };
 
 struct tcp_header {
@@ -89,6 +92,8 @@ static __always_inline bool read_segment(struct __sk_buff *skb, struct segment *
 	if (offset > skb->len)
 		return false;
 	segment->syn = tcp.flags & TCP_FLAG_SYN;
+	segment->source = tcp.source;
+	segment->destination = tcp.destination;
 	/* A SYN takes a number of its own, before its payload (TCP Fast Open). */
 	segment->start = bpf_ntohl(tcp.sequence) + segment->syn;
 	segment->end = segment->start + (skb->len - offset);
@@ -126,14 +131,33 @@ static __always_inline bool is_new_srtt(struct connection *connection, __u32 srt
 	return true;
 }
 
+/* The addresses of a packet that read_segment has read, and its ports. */
+static __always_inline bool read_tuple(struct __sk_buff *skb, const struct segment *segment, struct tuple *tuple)
+{
+	__be32 ipv4[2];
+
+	tuple->source_port = bpf_ntohs(segment->source);
+	tuple->destination_port = bpf_ntohs(segment->destination);
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		if (bpf_skb_load_bytes(skb, 12, ipv4, sizeof(ipv4)))
+			return false;
+		map_ipv4(tuple->source_ip, ipv4[0]);
+		map_ipv4(tuple->destination_ip, ipv4[1]);
+		return true;
+	}
+	return !bpf_skb_load_bytes(skb, 8, tuple->source_ip, sizeof(tuple->source_ip)) &&
+	       !bpf_skb_load_bytes(skb, 24, tuple->destination_ip, sizeof(tuple->destination_ip));
+}
+
 static __always_inline void count_packet(struct __sk_buff *skb, enum direction direction)
 {
 	__u32 sent = 0, received = 0, again = 0, retransmits = 0, srtt_us = 0;
+	bool new_srtt = false, is_established;
 	struct connection *connection;
-	struct bpf_tcp_sock *tcp;
 	struct bpf_sock *sk = skb->sk;
+	struct bpf_tcp_sock *tcp;
 	struct segment segment;
-	bool new_srtt = false;
+	struct tuple tuple = {};
 	struct flow *flow;
 
 	if (!sk)
@@ -151,16 +175,24 @@ static __always_inline void count_packet(struct __sk_buff *skb, enum direction d
 			srtt_us = tcp->srtt_us;
 		}
 	}
+	if (direction == EGRESS && segment.syn && !(connection->flags & CONNECTION_ESTABLISHED) &&
+	    read_tuple(skb, &segment, &tuple))
+		note_departure(connection, &tuple);
 	bpf_spin_lock(&connection->lock);
-	if (direction == EGRESS) {
+	is_established = connection->flags & CONNECTION_ESTABLISHED;
+	if (direction == EGRESS)
 		sent = advance(connection, &connection->sent_seq, CONNECTION_SENT_KNOWN, &segment);
+	else
+		received = advance(connection, &connection->received_seq, CONNECTION_RECEIVED_KNOWN, &segment);
+	if (!is_established) {
+		connection->early_sent += sent;
+		connection->early_received += received;
+	} else if (direction == EGRESS) {
 		again = new_retransmits(connection, retransmits);
 		new_srtt = is_new_srtt(connection, srtt_us);
-	} else {
-		received = advance(connection, &connection->received_seq, CONNECTION_RECEIVED_KNOWN, &segment);
 	}
 	bpf_spin_unlock(&connection->lock);
-	if (!sent && !received && !again && !new_srtt)
+	if (!is_established || (!sent && !received && !again && !new_srtt))
 		return;
 	flow = flow_of(connection);
 	if (!flow)

@@ -15,10 +15,12 @@
 #include "owner.h"
 #include "socket.h"
 
+#include "translations.bpf.h"
 #include "flows.bpf.h"
 #include "tcp.bpf.h"
 #include "sockops.bpf.h"
 #include "packets.bpf.h"
+#include "conntrack.bpf.h"
 #include "process.bpf.h"
 #include "cgroup.bpf.h"
 #include "delays.bpf.h"

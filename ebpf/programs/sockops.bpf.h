@@ -48,8 +48,6 @@ static __always_inline void copy_ipv6(__u8 ip[16], __u32 a, __u32 b, __u32 c, __
 /* The SYN is about to go: the destination is final, also where another program rewrote it. */
 static __always_inline void sockops_connect(struct bpf_sock_ops *ctx, struct connection *connection)
 {
-	struct flow *flow;
-
 	if (!(connection->flags & CONNECTION_PENDING))
 		return;
 	if (ctx->family == AF_INET)
@@ -61,9 +59,6 @@ static __always_inline void sockops_connect(struct bpf_sock_ops *ctx, struct con
 	bpf_spin_lock(&connection->lock);
 	connection->flags &= ~CONNECTION_PENDING;
 	bpf_spin_unlock(&connection->lock);
-	flow = flow_of(connection);
-	if (flow)
-		flow->updated_ns = bpf_ktime_get_ns();
 }
 
 static __always_inline void sockops_listen(struct bpf_sock_ops *ctx)

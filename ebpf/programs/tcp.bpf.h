@@ -9,8 +9,7 @@
 
 static __always_inline void begin_connection(struct sock *sk)
 {
-	struct connection fresh = {}, *connection;
-	struct flow *flow;
+	struct connection fresh = {};
 
 	fill_owner(&fresh.key.owner, current_task());
 	remote_address(&fresh.key, sk);
@@ -18,15 +17,8 @@ static __always_inline void begin_connection(struct sock *sk)
 	fresh.connecting_ns = bpf_ktime_get_ns();
 	/* Nonzero when the socket is used again after a disconnect. */
 	fresh.retransmits = retransmits_of(sk);
-	connection = bpf_sk_storage_get(&connections, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!connection) {
+	if (!bpf_sk_storage_get(&connections, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE))
 		count_loss(LOSS_CONNECTIONS, LOSS_REFUSED);
-		return;
-	}
-	/* Made now, while the connection is counted nowhere, it decides between the destination and FLOW_OTHER. */
-	flow = flow_of(connection);
-	if (flow)
-		flow->updated_ns = fresh.connecting_ns;
 }
 
 static __always_inline void open_listen(struct sock *sk)

@@ -6,7 +6,9 @@
 use std::net::Ipv6Addr;
 
 mod reader;
+mod translation;
 pub use reader::{Decode, Reader};
+pub use translation::{Translation, Tuple};
 
 /// Longest file name of an executable, with its terminating zero.
 pub const EXECUTABLE_BYTES: usize = 32;
@@ -75,8 +77,12 @@ pub struct FlowKey {
     pub owner: Owner,
     /// Remote address, IPv4 as v4-mapped.
     pub remote_ip: Ipv6Addr,
+    /// Where the connections really go when something translates the destination, else unspecified.
+    pub actual_ip: Ipv6Addr,
     /// Remote port.
     pub remote_port: u16,
+    /// Port of `actual_ip`, else 0.
+    pub actual_port: u16,
     /// [`FLOW_DESTINATION`] or [`FLOW_OTHER`].
     pub kind: u8,
     /// 1 in the network namespace of process 1.
@@ -84,17 +90,19 @@ pub struct FlowKey {
 }
 
 impl Decode for FlowKey {
-    const BYTES: usize = 72;
+    const BYTES: usize = 88;
 
     fn read(r: &mut Reader<'_>) -> Self {
         let key = Self {
             owner: Owner::read(r),
             remote_ip: Ipv6Addr::from(r.bytes::<16>()),
+            actual_ip: Ipv6Addr::from(r.bytes::<16>()),
             remote_port: r.u16(),
+            actual_port: r.u16(),
             kind: r.u8(),
             host_netns: r.u8(),
         };
-        r.skip(4);
+        r.skip(2);
         key
     }
 }
@@ -417,7 +425,7 @@ pub enum V1Controller {
 }
 
 /// Stages of [`losses`], in the order of `enum loss_stage`.
-pub const LOSS_STAGES: [&str; 8] = [
+pub const LOSS_STAGES: [&str; 9] = [
     "kernel_flows",
     "kernel_connections",
     "kernel_listens",
@@ -426,6 +434,7 @@ pub const LOSS_STAGES: [&str; 8] = [
     "kernel_cgroups",
     "kernel_events",
     "kernel_delays",
+    "kernel_translations",
 ];
 /// Reasons of [`losses`], in the order of `enum loss_reason`.
 pub const LOSS_REASONS: [&str; 4] = ["full", "refused", "truncated", "unknown"];

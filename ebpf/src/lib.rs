@@ -25,6 +25,12 @@ pub mod maps {
     pub const OTHER_FLOWS: &str = "other_flows";
     /// Socket cookie to [`Listen`](crate::abi::Listen).
     pub const LISTENS: &str = "listens";
+    /// [`Tuple`](crate::abi::Tuple) to [`Translation`](crate::abi::Translation): connections under way.
+    pub const TRANSLATIONS: &str = "translations";
+    /// The same for connections older than the sensor; filled while it starts.
+    pub const OLDER_TRANSLATIONS: &str = "older_translations";
+    /// Whether established connections stay in [`TRANSLATIONS`].
+    pub const KEEP_SETTLED: &str = "keep_settled";
     /// Ports somebody listens on; filled while the sensor starts.
     pub const LISTEN_PORTS: &str = "listen_ports";
     /// Thread group id to the cgroups it is counted in.
@@ -49,6 +55,8 @@ pub mod maps {
 pub mod globals {
     /// `u32`: inode of the network namespace of process 1.
     pub const HOST_NETNS: &str = "host_netns";
+    /// `u32`: nonzero when translations in any network namespace count, not only in the host's and the socket's own.
+    pub const EVERY_NETNS: &str = "every_netns";
     /// `u64`: monotonic time before which a task is older than the sensor.
     pub const STARTED_NS: &str = "started_ns";
     /// `u32`: number of the watched cgroup v1 hierarchy.

@@ -5,7 +5,7 @@
 
 mod btf;
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddrV6};
 
 use btf::{Btf, Struct};
 use nodescope_ebpf::OBJECT;
@@ -79,17 +79,53 @@ fn flow_key() {
     let mut sample = Sample::of::<abi::FlowKey>("flow_key");
     sample.put("owner", &bytes);
     sample.put("remote_ip", &remote_ip.octets());
+    let actual_ip = Ipv6Addr::from([8; 16]);
+    sample.put("actual_ip", &actual_ip.octets());
     sample.put("remote_port", &0x1234_u16.to_ne_bytes());
+    sample.put("actual_port", &0x4321_u16.to_ne_bytes());
     sample.put("kind", &[1]);
     sample.put("host_netns", &[2]);
     let expected = abi::FlowKey {
         owner,
         remote_ip,
+        actual_ip,
         remote_port: 0x1234,
+        actual_port: 0x4321,
         kind: 1,
         host_netns: 2,
     };
     assert_eq!(sample.decode::<abi::FlowKey>(), expected);
+}
+
+#[test]
+fn tuple() {
+    let mut sample = Sample::of::<abi::Tuple>("tuple");
+    sample.put("source_ip", &[7; 16]);
+    sample.put("destination_ip", &[8; 16]);
+    sample.put("source_port", &0x1234_u16.to_ne_bytes());
+    sample.put("destination_port", &0x4321_u16.to_ne_bytes());
+    let expected = abi::Tuple {
+        source: SocketAddrV6::new([7; 16].into(), 0x1234, 0, 0),
+        destination: SocketAddrV6::new([8; 16].into(), 0x4321, 0, 0),
+    };
+    assert_eq!(sample.decode::<abi::Tuple>(), expected);
+    assert_eq!(sample.bytes, expected.to_bytes());
+}
+
+#[test]
+fn translation() {
+    let mut sample = Sample::of::<abi::Translation>("translation");
+    sample.put("created_ns", &5_u64.to_ne_bytes());
+    sample.put("ip", &[9; 16]);
+    sample.put("port", &0x1234_u16.to_ne_bytes());
+    sample.put("settled", &[1]);
+    let expected = abi::Translation {
+        created_ns: 5,
+        actual: SocketAddrV6::new([9; 16].into(), 0x1234, 0, 0),
+        settled: true,
+    };
+    assert_eq!(sample.decode::<abi::Translation>(), expected);
+    assert_eq!(sample.bytes, expected.to_bytes());
 }
 
 #[test]

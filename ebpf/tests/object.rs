@@ -48,6 +48,9 @@ fn has_every_map_the_sensor_reads() {
         maps::OTHER_FLOWS,
         maps::LISTENS,
         maps::LISTEN_PORTS,
+        maps::TRANSLATIONS,
+        maps::OLDER_TRANSLATIONS,
+        maps::KEEP_SETTLED,
         maps::PROCESSES,
         maps::POPULATIONS,
         maps::DELAYS,
@@ -69,6 +72,7 @@ fn has_every_constant_the_sensor_sets() {
     let wide = 1_u64.to_ne_bytes();
     let set = [
         globals::HOST_NETNS,
+        globals::EVERY_NETNS,
         globals::V1_HIERARCHY,
         globals::V1_CONTROLLER,
     ];

@@ -8,7 +8,7 @@
 )]
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use nodescope_schema::{
@@ -31,6 +31,8 @@ fn flow(n: u32) -> Flow<'static> {
             },
             remote_ip: Ipv4Addr::from_bits(n).to_ipv6_mapped(),
             remote_port: 5432,
+            actual_ip: Ipv6Addr::UNSPECIFIED,
+            actual_port: 0,
             host_netns: false,
             kind: FlowKind::Destination,
         },

@@ -128,6 +128,11 @@ pub struct FlowKey<'a> {
     pub remote_ip: Ipv6Addr,
     /// Remote port; 0 with [`FlowKind::Other`].
     pub remote_port: u16,
+    /// Where established connections really go when something on this node translates their destination, for example
+    /// one of the servers behind a service's address; IPv4 as v4-mapped. Unspecified when it is the remote address.
+    pub actual_ip: Ipv6Addr,
+    /// Port of `actual_ip`; 0 when the destination is not translated.
+    pub actual_port: u16,
     /// True when the process was in the network namespace of process 1.
     pub host_netns: bool,
     /// Whether it has a destination.

@@ -24,6 +24,7 @@ mod podman;
 mod process;
 mod sandbox;
 mod series;
+mod service;
 mod shared;
 mod wait;
 
@@ -45,6 +46,7 @@ pub use podman::Podman;
 pub use process::{Process, run, run_output, try_run};
 pub use sandbox::Sandbox;
 pub use series::Expected;
+pub use service::VirtualService;
 pub use shared::Shared;
 pub use wait::{DEADLINE, eventually, poll};
 

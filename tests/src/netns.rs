@@ -47,6 +47,7 @@ impl Netns {
             format!("address add {}/64 dev {peer} nodad", self.inner6()),
             format!("link set {peer} up"),
             format!("route add default via {}", self.outer()),
+            format!("-6 route add default via {}", self.outer6()),
         ] {
             ip(&format!("-n {} {words}", self.name));
         }

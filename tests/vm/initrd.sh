@@ -5,12 +5,17 @@
 # usage: tests/vm/initrd.sh KERNEL_DIR
 set -euo pipefail
 
-# The disk; random numbers at boot; links between namespaces; lost and dropped packets; the TCP_INFO of `ss`.
-readonly modules=(virtio_pci virtio_blk virtio_rng veth sch_netem nf_tables tcp_diag)
+# The disk; random numbers at boot; links between namespaces; lost and dropped packets; the TCP_INFO of `ss`; translated
+# destinations.
+readonly modules=(
+    virtio_pci virtio_blk virtio_rng veth sch_netem nf_tables tcp_diag
+    nft_chain_nat nft_nat nft_numgen nf_conntrack_netlink ip_vs ip_vs_rr
+)
 
 kernel=$(realpath "${1:?usage: initrd.sh KERNEL_DIR}")
-initrd=$kernel/initrd.gz
-if [ -s "$initrd" ] && [ "$initrd" -nt "$0" ]; then
+# Named after this file's content: kernels may be shared by several checkouts.
+initrd=$kernel/initrd-$(sha256sum "$0" | cut -c1-12).gz
+if [ -s "$initrd" ]; then
     echo "$initrd"
     exit 0
 fi

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 
 readonly usual=(5.10 6.1 6.12)
 readonly more=(6.17 6.18 7.3)
-readonly unified_jobs=check,traffic,resources,activation,retransmits
+readonly unified_jobs=check,traffic,resources,activation,retransmits,nat
 readonly v1_jobs=v1
 vm_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")/vm
 programs=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug
@@ -63,8 +63,23 @@ prepare_job() {
     for program in nodescope-sensor nodescope-aggregator nodescope-load; do
         strip --output-file="$vm_dir/job/bin/$program" "$programs/$program"
     done
+    copy_ipvsadm
     cp -r tests/vm/jobs "$vm_dir/job/jobs"
     mv "$vm_dir/job/jobs/run.sh" "$vm_dir/job/run.sh"
+}
+
+# It is not in the image: with the libraries it wants, as a program that finds them beside itself.
+copy_ipvsadm() {
+    local library
+    mkdir -p "$vm_dir/job/bin/lib"
+    cp "$(command -v ipvsadm || echo /usr/sbin/ipvsadm)" "$vm_dir/job/bin/lib/ipvsadm"
+    for library in $(ldd "$vm_dir/job/bin/lib/ipvsadm" | awk '/=> \// && !/libc\.so/ { print $3 }'); do
+        cp -L "$library" "$vm_dir/job/bin/lib/"
+    done
+    # shellcheck disable=SC2016 # expanded where it runs
+    printf '#!/bin/sh\ndirectory=$(dirname "$0")/lib\nLD_LIBRARY_PATH=$directory exec "$directory/ipvsadm" "$@"\n' \
+        >"$vm_dir/job/bin/ipvsadm"
+    chmod +x "$vm_dir/job/bin/ipvsadm"
 }
 
 # boot KERNEL_DIR SERIES CGROUPS JOBS [KERNEL_PARAMETER]...

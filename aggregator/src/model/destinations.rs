@@ -1,7 +1,6 @@
 //! The destinations of one container, within a budget.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use super::flows::{Destination, FlowDelta};
 use crate::metrics::SeriesLabels;
@@ -111,16 +110,13 @@ impl Destinations {
 
 impl Series {
     fn new(destination: Destination) -> Self {
-        let address = match destination {
-            Destination::Address { ip, port } => SocketAddr::new(ip, port).to_string(),
-            Destination::Other => OTHER.to_owned(),
+        let (asked, actual) = match destination {
+            Destination::Address { asked, actual } => (asked.to_string(), actual.to_string()),
+            Destination::Other => (OTHER.to_owned(), OTHER.to_owned()),
         };
         Self {
-            labels: SeriesLabels::new(&[
-                ("destination", &address),
-                ("actual_destination", &address),
-            ]),
-            failure_labels: SeriesLabels::new(&[("destination", &address)]),
+            labels: SeriesLabels::new(&[("destination", &asked), ("actual_destination", &actual)]),
+            failure_labels: SeriesLabels::new(&[("destination", &asked)]),
             connects: 0,
             failures: 0,
             active: 0,

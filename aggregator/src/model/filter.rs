@@ -4,7 +4,7 @@
 //! Ports of the ephemeral range are left out, for destinations as for listens: they name a connection, not a service.
 //! Rules and defaults follow coroot-node-agent, but IPv6 is tracked by default like IPv4.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -37,6 +37,16 @@ impl Filter {
     pub fn tracks_destination(&self, ip: IpAddr, port: u16) -> bool {
         let ip = ip.to_canonical();
         self.tracks_port(port) && !is_link_local(ip) && (is_inside(ip) || self.is_listed(ip))
+    }
+
+    /// The same for connections that really go to `actual`. A public address that stands for servers inside is tracked
+    /// even when it is not listed.
+    pub fn tracks(&self, asked: SocketAddr, actual: SocketAddr) -> bool {
+        let (to, really) = (asked.ip().to_canonical(), actual.ip().to_canonical());
+        self.tracks_destination(to, asked.port())
+            || (self.tracks_port(asked.port())
+                && !is_link_local(to)
+                && (is_inside(really) || self.is_listed(really)))
     }
 
     /// Whether a listening port is tracked.
@@ -150,6 +160,22 @@ mod tests {
         assert!(filter.tracks_destination("93.184.216.34".parse().unwrap(), 443));
         assert!(filter.tracks_destination("2606:2800::1".parse().unwrap(), 443));
         assert!(!filter.tracks_destination("169.254.169.254".parse().unwrap(), 80));
+    }
+
+    #[test]
+    fn public_addresses_of_servers_inside() {
+        let none = strict(&[]);
+        for (asked, actual, tracked) in [
+            ("8.8.8.8:80", "8.8.8.8:80", false),
+            ("8.8.8.8:80", "10.0.0.1:8080", true),
+            ("8.8.8.8:40000", "10.0.0.1:80", false),
+            ("169.254.169.254:80", "10.0.0.1:988", false),
+            ("10.0.0.1:80", "8.8.8.8:80", true),
+            ("8.8.8.8:80", "9.9.9.9:80", false),
+        ] {
+            let (asked, actual) = (asked.parse().unwrap(), actual.parse().unwrap());
+            assert_eq!(none.tracks(asked, actual), tracked, "{asked} {actual}");
+        }
     }
 
     #[test]

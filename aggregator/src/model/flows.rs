@@ -5,7 +5,7 @@
 //! difference. A repeated or lost record therefore changes nothing in the end.
 
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use nodescope_schema::{FlowKey, FlowKind, FlowTotals, Workload};
 
@@ -54,6 +54,10 @@ pub struct FlowId {
     pub remote_ip: std::net::Ipv6Addr,
     /// Remote port.
     pub remote_port: u16,
+    /// Where it really goes when that is another address; unspecified when it is not.
+    pub actual_ip: std::net::Ipv6Addr,
+    /// Port of `actual_ip`.
+    pub actual_port: u16,
     /// Whether the process was in the host's network namespace.
     pub host_netns: bool,
     /// One destination, or the rest.
@@ -67,6 +71,8 @@ impl From<&FlowKey<'_>> for FlowId {
             executable: Executable::new(key.owner.executable),
             remote_ip: key.remote_ip,
             remote_port: key.remote_port,
+            actual_ip: key.actual_ip,
+            actual_port: key.actual_port,
             host_netns: key.host_netns,
             kind: key.kind,
         }
@@ -76,10 +82,15 @@ impl From<&FlowKey<'_>> for FlowId {
 impl FlowId {
     /// The destination, an IPv4 address as such; none for what the kernel could not keep apart.
     pub fn destination(&self) -> Destination {
+        let address = |ip, port| SocketAddr::new(IpAddr::V6(ip).to_canonical(), port);
+        let asked = address(self.remote_ip, self.remote_port);
         match self.kind {
             FlowKind::Destination => Destination::Address {
-                ip: IpAddr::V6(self.remote_ip).to_canonical(),
-                port: self.remote_port,
+                asked,
+                actual: match self.actual_port {
+                    0 => asked,
+                    port => address(self.actual_ip, port),
+                },
             },
             FlowKind::Other | FlowKind::Evicted => Destination::Other,
         }
@@ -91,10 +102,10 @@ impl FlowId {
 pub enum Destination {
     /// One address and port.
     Address {
-        /// The address.
-        ip: IpAddr,
-        /// The port.
-        port: u16,
+        /// What the program connected to, for example the address of a service.
+        asked: SocketAddr,
+        /// Where the connections go, for example one of the servers behind that service; as a rule the same.
+        actual: SocketAddr,
     },
     /// Everything over a budget.
     Other,

@@ -386,9 +386,9 @@ impl Model {
     /// A loopback address means something only in the host's namespace.
     fn is_tracked(&self, id: &FlowId, destination: Destination) -> bool {
         match destination {
-            Destination::Address { ip, port } => {
-                self.settings.filter.tracks_destination(ip, port)
-                    && (id.host_netns || !ip.is_loopback())
+            Destination::Address { asked, actual } => {
+                self.settings.filter.tracks(asked, actual)
+                    && (id.host_netns || !(asked.ip().is_loopback() || actual.ip().is_loopback()))
             }
             Destination::Other => id.kind != FlowKind::Evicted,
         }

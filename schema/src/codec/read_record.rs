@@ -108,6 +108,8 @@ fn read_flow_key(key: wire::flow_key::Reader<'_>) -> Result<FlowKey<'_>, Skip> {
         },
         remote_ip: ip(key.get_ip_high(), key.get_ip_low()),
         remote_port: key.get_port(),
+        actual_ip: ip(key.get_actual_ip_high(), key.get_actual_ip_low()),
+        actual_port: key.get_actual_port(),
         host_netns: key.get_host_netns(),
         kind: key.get_kind()?.into(),
     })

@@ -127,6 +127,8 @@ impl<'a> Parts<'a> {
             owner,
             remote_ip,
             remote_port,
+            actual_ip,
+            actual_port,
             host_netns,
             kind,
         } = key;
@@ -134,6 +136,8 @@ impl<'a> Parts<'a> {
             owner: self.owner(owner),
             remote_ip,
             remote_port,
+            actual_ip,
+            actual_port,
             host_netns,
             kind,
         }

@@ -84,6 +84,8 @@ fn write_flow_key(mut out: wire::flow_key::Builder<'_>, key: &FlowKey<'_>) {
         owner,
         remote_ip,
         remote_port,
+        actual_ip,
+        actual_port,
         host_netns,
         kind,
     } = *key;
@@ -94,6 +96,10 @@ fn write_flow_key(mut out: wire::flow_key::Builder<'_>, key: &FlowKey<'_>) {
     out.set_ip_high(high);
     out.set_ip_low(low);
     out.set_port(remote_port);
+    let (high, low) = ip_words(actual_ip);
+    out.set_actual_ip_high(high);
+    out.set_actual_ip_low(low);
+    out.set_actual_port(actual_port);
     out.set_host_netns(host_netns);
     out.set_kind(kind.into());
 }

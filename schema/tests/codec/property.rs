@@ -48,11 +48,14 @@ fn flow_key() -> impl Strategy<Value = FlowKey<'static>> {
         FlowKind::Other,
         FlowKind::Evicted,
     ]);
-    (owner(), any::<u128>(), any::<u16>(), any::<bool>(), kinds).prop_map(
-        |(owner, ip, remote_port, host_netns, kind)| FlowKey {
+    let address = || (any::<u128>(), any::<u16>());
+    (owner(), address(), address(), any::<bool>(), kinds).prop_map(
+        |(owner, remote, actual, host_netns, kind)| FlowKey {
             owner,
-            remote_ip: Ipv6Addr::from(ip),
-            remote_port,
+            remote_ip: Ipv6Addr::from(remote.0),
+            remote_port: remote.1,
+            actual_ip: Ipv6Addr::from(actual.0),
+            actual_port: actual.1,
             host_netns,
             kind,
         },

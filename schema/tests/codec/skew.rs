@@ -147,6 +147,8 @@ fn fields_an_older_release_did_not_have_are_zero() {
             owner: Owner::default(),
             remote_ip: Ipv6Addr::UNSPECIFIED,
             remote_port: 0,
+            actual_ip: Ipv6Addr::UNSPECIFIED,
+            actual_port: 0,
             host_netns: false,
             kind: FlowKind::Destination,
         },

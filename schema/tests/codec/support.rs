@@ -22,6 +22,8 @@ const FLOW_KEY: FlowKey<'static> = FlowKey {
     owner: OWNER,
     remote_ip: Ipv4Addr::new(10, 1, 2, 3).to_ipv6_mapped(),
     remote_port: 5432,
+    actual_ip: Ipv4Addr::new(10, 4, 5, 6).to_ipv6_mapped(),
+    actual_port: 15432,
     host_netns: true,
     kind: FlowKind::Destination,
 };

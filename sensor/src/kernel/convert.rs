@@ -26,6 +26,8 @@ pub(super) fn flow_key(key: &abi::FlowKey) -> schema::FlowKey<'_> {
         owner: owner(&key.owner),
         remote_ip: key.remote_ip,
         remote_port: key.remote_port,
+        actual_ip: key.actual_ip,
+        actual_port: key.actual_port,
         host_netns: key.host_netns != 0,
         kind,
     }
@@ -117,7 +119,9 @@ mod tests {
         abi::FlowKey {
             owner,
             remote_ip,
+            actual_ip: "::ffff:10.0.0.2".parse().expect("an address"),
             remote_port: 443,
+            actual_port: 8443,
             kind,
             host_netns: 1,
         }
@@ -140,6 +144,10 @@ mod tests {
             Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x0a00, 1)
         );
         assert_eq!((record.remote_port, record.host_netns), (443, true));
+        assert_eq!(
+            (record.actual_ip, record.actual_port),
+            (key.actual_ip, 8443)
+        );
         assert_eq!(record.kind, schema::FlowKind::Destination);
     }
 

@@ -124,6 +124,8 @@ impl Flows {
             owner: convert::owner(owner),
             remote_ip: Ipv6Addr::UNSPECIFIED,
             remote_port: 0,
+            actual_ip: Ipv6Addr::UNSPECIFIED,
+            actual_port: 0,
             host_netns: false,
             kind: FlowKind::Evicted,
         };
@@ -218,11 +220,11 @@ mod tests {
         let mut idle = [
             Idle {
                 updated_ns: 2,
-                key: [0; 72],
+                key: [0; 88],
             },
             Idle {
                 updated_ns: 1,
-                key: [9; 72],
+                key: [9; 88],
             },
         ];
         idle.sort_unstable();

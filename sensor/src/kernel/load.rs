@@ -59,6 +59,7 @@ pub enum LoadError {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Globals {
     pub host_netns: u32,
+    pub every_netns: u32,
     pub v1_hierarchy: u32,
     pub v1_controller: u32,
     pub started_ns: u64,
@@ -99,6 +100,7 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
     let mut ebpf = loader
         .btf(Some(&btf))
         .override_global(globals::HOST_NETNS, &constants.host_netns, true)
+        .override_global(globals::EVERY_NETNS, &constants.every_netns, true)
         .override_global(globals::V1_HIERARCHY, &constants.v1_hierarchy, true)
         .override_global(globals::V1_CONTROLLER, &constants.v1_controller, true)
         .override_global(globals::STARTED_NS, &constants.started_ns, true)
@@ -106,6 +108,7 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
         .map_max_entries(maps::OTHER_FLOWS, sizes.other_flows)
         .map_max_entries(maps::LISTENS, sizes.listens)
         .map_max_entries(maps::LISTEN_PORTS, sizes.listens)
+        .map_max_entries(maps::TRANSLATIONS, sizes.translations)
         .map_max_entries(maps::PROCESSES, sizes.processes)
         .map_max_entries(maps::POPULATIONS, sizes.populations)
         .map_max_entries(maps::DELAYS, sizes.populations)

@@ -20,6 +20,7 @@ mod probes;
 mod seed;
 mod source;
 mod table;
+mod translations;
 mod verdict;
 
 use std::fs;
@@ -45,6 +46,7 @@ use load::{Globals, Loaded};
 use populations::{Populations, Process};
 pub use source::{Source, SourceError};
 use table::{Batch, Table};
+use translations::Translations;
 use verdict::HookState;
 
 /// A program may take this long from reading the clock to having written an entry; what changed in that time is told
@@ -69,6 +71,9 @@ pub struct LoadOptions {
     pub sizes: MapSizes,
     /// How long a flow without a connection must be idle before it may go to make room.
     pub evict_idle: Duration,
+    /// Whether translations of destinations count wherever they happen, not only in the namespaces of the host and of
+    /// the process that connects.
+    pub every_netns: bool,
     /// Where on their ladders hooks begin.
     pub rungs: Rungs,
 }
@@ -83,6 +88,7 @@ impl LoadOptions {
             host_netns,
             sizes: MapSizes::default(),
             evict_idle: EVICT_IDLE,
+            every_netns: false,
             rungs: Rungs::Best,
         }
     }
@@ -97,6 +103,8 @@ pub struct MapSizes {
     pub other_flows: u32,
     /// Listening sockets.
     pub listens: u32,
+    /// Connections of containers that are being established.
+    pub translations: u32,
     /// Processes, and as many threads that waited.
     pub processes: u32,
     /// Cgroups with processes, and as many with processes that waited.
@@ -111,6 +119,7 @@ impl Default for MapSizes {
             flows: 65_536,
             other_flows: 4096,
             listens: 16_384,
+            translations: 16_384,
             processes: 65_536,
             populations: 16_384,
             cgroups: 16_384,
@@ -139,6 +148,7 @@ pub struct Kernel {
     cgroups: Table<abi::CgroupKey, abi::Cgroup>,
     flows: Flows,
     listens: Listens,
+    translations: Translations,
     populations: Populations,
     processes: Table<Process, abi::WorkloadKey>,
     delays: DelayTables,
@@ -169,6 +179,7 @@ impl Kernel {
         let hierarchy = watched_hierarchy(options);
         let constants = Globals {
             host_netns: options.host_netns,
+            every_netns: u32::from(options.every_netns),
             v1_hierarchy: hierarchy.as_ref().map_or(0, |h| h.number),
             v1_controller: hierarchy.as_ref().map_or(0, |h| h.controller as u32),
             started_ns: monotonic_ns(),
@@ -198,6 +209,11 @@ impl Kernel {
         let processes = Table::new(maps::PROCESSES, fd(maps::PROCESSES)?, sizes.processes)?;
         let delays = Table::new(maps::DELAYS, fd(maps::DELAYS)?, sizes.populations)?;
         let threads = Table::new(maps::THREADS, fd(maps::THREADS)?, sizes.processes)?;
+        let translations = Table::new(
+            maps::TRANSLATIONS,
+            fd(maps::TRANSLATIONS)?,
+            sizes.translations,
+        )?;
         let losses = MapHandle::new(fd(maps::LOSSES)?, size_of::<u32>(), size_of::<u64>() * cpus)?;
         let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
         let ports = Table::new(maps::LISTEN_PORTS, fd(maps::LISTEN_PORTS)?, sizes.listens)?;
@@ -211,6 +227,7 @@ impl Kernel {
             cgroups,
             flows: Flows::new(flows, others, options.evict_idle, monotonic_ns()),
             listens: Listens::new(listens),
+            translations: Translations::new(translations),
             populations: Populations::new(populations),
             processes,
             delays: DelayTables::new(delays, threads, &options.proc_root),
@@ -288,6 +305,7 @@ impl Kernel {
             (self.flows.table().fill(), flows),
             (self.flows.others_fill(), self.flows.others_fill().entries),
             (self.listens.table().fill(), listens),
+            (self.translations.fill(), self.translations.entries()),
             (self.populations.table().fill(), populations),
             (self.cgroups.fill(), cgroups),
             (self.processes.fill(), self.processes_alive),
@@ -417,6 +435,7 @@ impl Source for Kernel {
     fn rescan(&mut self) -> Result<(), SourceError> {
         self.processes_alive = self.processes.for_each(&mut self.batch, |_, _, _| {})?;
         self.delays.count_threads(&mut self.batch)?;
+        self.translations.sweep(&mut self.batch, monotonic_ns())?;
         if self.delays.look_at_switch() {
             self.delays.judge(&mut self.hooks);
             self.hooks_told = false;

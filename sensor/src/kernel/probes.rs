@@ -52,6 +52,8 @@ pub(super) struct Probe {
 const TCP_STATE: &str = "tcp_state";
 /// The probe whose verdict a setting of the kernel has a part in.
 pub(super) const DELAYS: &str = "delays";
+/// The probe that sees where connections of other namespaces go when the host translates their destination.
+pub(super) const TRANSLATIONS: &str = "translations";
 /// Iterators the sensor runs itself, by the name of their program.
 pub(super) const FIND_PROCESSES: &str = "find_processes";
 pub(super) const SCAN_LISTENS: &str = "scan_listens";
@@ -93,6 +95,14 @@ pub(super) const PROBES: &[Probe] = &[
         rungs: &[only(
             "cgroup_skb/ingress",
             &[program("packet_ingress", Attach::Ingress)],
+        )],
+        needs: "",
+    },
+    Probe {
+        name: TRANSLATIONS,
+        rungs: &[only(
+            "tp_btf/net_dev_queue",
+            &[tracepoint("translate", "net_dev_queue")],
         )],
         needs: "",
     },

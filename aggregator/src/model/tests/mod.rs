@@ -197,6 +197,8 @@ fn flow(workload: Workload, remote: &str, connects: u64, active: u32) -> Record<
             },
             remote_ip: *remote.ip(),
             remote_port: remote.port(),
+            actual_ip: std::net::Ipv6Addr::UNSPECIFIED,
+            actual_port: 0,
             host_netns: false,
             kind: FlowKind::Destination,
         },
@@ -208,6 +210,17 @@ fn flow(workload: Workload, remote: &str, connects: u64, active: u32) -> Record<
             ..FlowTotals::default()
         },
     })
+}
+
+/// The same flow, translated.
+fn to_server(flow: Record<'static>, actual: &str) -> Record<'static> {
+    let Record::Flow(mut flow) = flow else {
+        panic!("not a flow: {flow:?}");
+    };
+    let actual: std::net::SocketAddrV6 = actual.parse().unwrap();
+    flow.key.actual_ip = *actual.ip();
+    flow.key.actual_port = actual.port();
+    Record::Flow(flow)
 }
 
 const DB: &str = "[::ffff:10.0.0.5]:5432";

@@ -32,6 +32,65 @@ fn a_flow_counts_for_its_service() {
 }
 
 #[test]
+fn servers_behind_a_service_have_series_of_their_own() {
+    const SERVERS: [&str; 2] = ["[::ffff:10.1.0.1]:15432", "[::ffff:10.1.0.2]:15432"];
+    let mut node = unit_node();
+    let Record::Flow(mut failed) = flow(WEB, DB, 0, 0) else {
+        return;
+    };
+    failed.totals.failures = 2;
+    node.apply(&[
+        Record::Flow(failed),
+        to_server(flow(WEB, DB, 3, 1), SERVERS[0]),
+        to_server(flow(WEB, DB, 4, 0), SERVERS[1]),
+    ]);
+    let service = "destination=\"10.0.0.5:5432\"";
+    let actual = |address| format!("actual_destination=\"{address}\"");
+    for (address, connects) in [
+        ("10.1.0.1:15432", Some(3.0)),
+        ("10.1.0.2:15432", Some(4.0)),
+        ("10.0.0.5:5432", None),
+    ] {
+        assert_eq!(node.connects(&[service, &actual(address)]), connects);
+    }
+    assert_eq!(
+        node.value("container_net_tcp_failed_connects_total", &[service]),
+        Some(2.0)
+    );
+    assert_eq!(
+        node.value(
+            "container_net_tcp_active_connections",
+            &[service, &actual("10.1.0.1:15432")]
+        ),
+        Some(1.0)
+    );
+}
+
+#[test]
+fn servers_count_towards_the_budget_of_destinations() {
+    let mut node = unit_node();
+    node.model.settings.destinations_per_container = 2;
+    for server in 1..=5 {
+        let actual = format!("[::ffff:10.1.0.{server}]:80");
+        node.apply(&[to_server(flow(WEB, DB, 1, 0), &actual)]);
+    }
+    for server in ["10.1.0.1:80", "10.1.0.2:80"] {
+        assert_eq!(node.connects(&[server]), Some(1.0));
+    }
+    assert_eq!(
+        node.connects(&["destination=\"~other\"", "actual_destination=\"~other\""]),
+        Some(3.0)
+    );
+}
+
+#[test]
+fn a_loopback_server_of_a_container_is_its_own() {
+    let mut node = unit_node();
+    node.apply(&[to_server(flow(WEB, DB, 1, 0), "[::ffff:127.0.0.1]:15001")]);
+    assert_eq!(node.connects(&[]), None);
+}
+
+#[test]
 fn the_last_round_trip_is_shown() {
     const RTT: &str = "container_net_tcp_rtt_seconds";
     let with = |connects, rtt_ns| match flow(WEB, DB, connects, 1) {
