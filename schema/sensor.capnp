@@ -232,6 +232,10 @@ struct SetPingTargets {
   addresses @0 :Data;  # 16 bytes each, as they go over a network.
 }
 
+struct OpenJvmData {
+  pid @0 :UInt32;
+}
+
 struct Request {
   id @0 :UInt64;
   union {
@@ -240,6 +244,7 @@ struct Request {
     status @3 :Void;
     statFilesystem @4 :StatFilesystem;
     setPingTargets @5 :SetPingTargets;
+    openJvmData @6 :OpenJvmData;
   }
 }
 

@@ -37,6 +37,6 @@ pub use record::{
 };
 pub use recording::{RecordingError, RecordingReader, RecordingWriter};
 pub use request::{
-    FileKind, FilesystemReply, FilesystemSpace, MAX_PING_TARGETS, OpenFile, Refusal, Reply,
-    Request, RequestKind, SetPingTargets, StatFilesystem,
+    FileKind, FilesystemReply, FilesystemSpace, MAX_PING_TARGETS, OpenFile, OpenJvmData, Refusal,
+    Reply, Request, RequestKind, SetPingTargets, StatFilesystem,
 };

@@ -74,6 +74,15 @@ pub struct SetPingTargets<'a> {
     pub addresses: &'a [[u8; 16]],
 }
 
+/// Asks for a read-only descriptor of the performance data that a Java virtual machine keeps in
+/// `/tmp/hsperfdata_USER/PID` of its own root. There is no path in it: the sensor finds the file by the process, and only
+/// one that belongs to the process's user is given out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenJvmData {
+    /// The process, as the node numbers it.
+    pub pid: u32,
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind<'a> {
@@ -85,6 +94,8 @@ pub enum RequestKind<'a> {
     StatFilesystem(StatFilesystem),
     /// The addresses whose round trip is measured.
     SetPingTargets(SetPingTargets<'a>),
+    /// A descriptor of a Java virtual machine's performance data.
+    OpenJvmData(OpenJvmData),
 }
 
 /// A request with the number its reply will carry.
@@ -135,7 +146,8 @@ impl Refusal {
     ];
 }
 
-/// The answer to a request. A granted [`RequestKind::OpenFile`] comes with one descriptor.
+/// The answer to a request. A granted [`RequestKind::OpenFile`] or [`RequestKind::OpenJvmData`] comes with one
+/// descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply {
     /// The request's number.

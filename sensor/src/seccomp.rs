@@ -51,9 +51,10 @@ const BPF_COMMANDS: [u64; 6] = [
     24, // BPF_MAP_LOOKUP_BATCH
     33, // BPF_ITER_CREATE
 ];
-const FCNTL_COMMANDS: [u64; 3] = [
+const FCNTL_COMMANDS: [u64; 4] = [
     libc::F_DUPFD_CLOEXEC as u64,
     libc::F_GETFD as u64,
+    libc::F_SETFD as u64,
     libc::F_GETFL as u64,
 ];
 
@@ -120,6 +121,11 @@ pub const CALLS: &[Call] = &[
         "broker: how full a file system is",
     ),
     call(
+        libc::SYS_getdents64,
+        When::Always,
+        "broker: whose performance data there is",
+    ),
+    call(
         libc::SYS_readlinkat,
         When::Always,
         "broker: links that root made",
@@ -127,7 +133,7 @@ pub const CALLS: &[Call] = &[
     call(
         libc::SYS_fcntl,
         When::OneOf(1, &FCNTL_COMMANDS),
-        "broker: a copy of the root's descriptor",
+        "broker: a copy of the root's descriptor, listing a directory",
     ),
     call(
         libc::SYS_read,

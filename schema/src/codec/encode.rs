@@ -90,6 +90,7 @@ pub fn encode_request(request: &Request<'_>) -> Vec<u8> {
             out.init_set_ping_targets()
                 .set_addresses(addresses.as_flattened());
         }
+        RequestKind::OpenJvmData(open) => out.init_open_jvm_data().set_pid(open.pid),
     }
     to_bytes(&message)
 }

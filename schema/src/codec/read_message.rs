@@ -5,7 +5,7 @@ use capnp::{NotInSchema, text};
 use super::sensor_capnp as wire;
 use crate::{
     AggregatorHello, DecodeError, FilesystemReply, FilesystemSpace, FromAggregator, OpenFile,
-    Refusal, Reply, Request, RequestKind, SensorHello, SetPingTargets, StatFilesystem,
+    OpenJvmData, Refusal, Reply, Request, RequestKind, SensorHello, SetPingTargets, StatFilesystem,
 };
 
 pub(super) fn read_sensor_hello(
@@ -98,6 +98,9 @@ fn read_request(request: wire::request::Reader<'_>) -> Result<Request<'_>, Decod
         Which::SetPingTargets(targets) => {
             RequestKind::SetPingTargets(read_ping_targets(targets?.get_addresses()?)?)
         }
+        Which::OpenJvmData(open) => RequestKind::OpenJvmData(OpenJvmData {
+            pid: open?.get_pid(),
+        }),
     };
     Ok(Request { id, kind })
 }

@@ -15,7 +15,8 @@ use nodescope_schema::{
 };
 
 use crate::support::{
-    HELLO, OPEN_FILE, PING_TARGETS, RECORDS, STAT_FILESYSTEM, Spoken, assert_holds, packet,
+    HELLO, OPEN_FILE, OPEN_JVM_DATA, PING_TARGETS, RECORDS, STAT_FILESYSTEM, Spoken, assert_holds,
+    packet,
 };
 
 const REGENERATE: &str = "NODESCOPE_REGENERATE_GOLDEN";
@@ -59,7 +60,7 @@ fn replies() -> [(&'static str, Reply); 2] {
     ]
 }
 
-fn requests() -> [(&'static str, Request<'static>); 4] {
+fn requests() -> [(&'static str, Request<'static>); 5] {
     [
         (
             "request_open_file",
@@ -87,6 +88,13 @@ fn requests() -> [(&'static str, Request<'static>); 4] {
             Request {
                 id: 73,
                 kind: PING_TARGETS,
+            },
+        ),
+        (
+            "request_open_jvm_data",
+            Request {
+                id: 74,
+                kind: OPEN_JVM_DATA,
             },
         ),
     ]

@@ -8,7 +8,7 @@ use nodescope_schema::{
     encode_filesystem_reply, encode_reply, encode_request, encode_sensor_hello,
 };
 
-use crate::support::{HELLO, OPEN_FILE, PING_TARGETS, STAT_FILESYSTEM, Spoken};
+use crate::support::{HELLO, OPEN_FILE, OPEN_JVM_DATA, PING_TARGETS, STAT_FILESYSTEM, Spoken};
 
 fn assert_says(packet: &[u8], kind: Decoded, said: &str) {
     let mut sink = Spoken::default();
@@ -82,13 +82,12 @@ fn the_space_of_a_file_system_comes_back() {
 #[test]
 fn requests_come_back_with_every_kind_of_file() {
     let files = FileKind::ALL.map(|kind| RequestKind::OpenFile(OpenFile { kind, ..OPEN_FILE }));
-    for (id, kind) in
-        (1..).zip(
-            files
-                .into_iter()
-                .chain([RequestKind::Status, STAT_FILESYSTEM, PING_TARGETS]),
-        )
-    {
+    for (id, kind) in (1..).zip(files.into_iter().chain([
+        RequestKind::Status,
+        STAT_FILESYSTEM,
+        PING_TARGETS,
+        OPEN_JVM_DATA,
+    ])) {
         let request = Request { id, kind };
         assert_asks(&encode_request(&request), FromAggregator::Request(request));
     }

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use nodescope_schema::{
     BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, DelayTotals, Delays, FileKind,
     FilesystemReply, Flow, FlowKey, FlowKind, FlowTotals, FromSensorSink, Hook, Listen, Loss,
-    MapFill, OpenFile, Owner, Ping, Processes, Record, RecordWriter, Reply, RequestKind,
-    SensorHello, SensorStatus, SetPingTargets, StatFilesystem, Verdict, Workload,
+    MapFill, OpenFile, OpenJvmData, Owner, Ping, Processes, Record, RecordWriter, Reply,
+    RequestKind, SensorHello, SensorStatus, SetPingTargets, StatFilesystem, Verdict, Workload,
     decode_from_sensor,
 };
 
@@ -60,6 +60,9 @@ pub(crate) const PING_TARGETS: RequestKind<'static> = RequestKind::SetPingTarget
         Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6).octets(),
     ],
 });
+
+pub(crate) const OPEN_JVM_DATA: RequestKind<'static> =
+    RequestKind::OpenJvmData(OpenJvmData { pid: 4_194_303 });
 
 pub(crate) const WORD: usize = 8;
 /// Words before the first record: table, root pointer, message (2), batch (2), tag of the list.

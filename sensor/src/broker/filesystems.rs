@@ -15,12 +15,9 @@
 //! directory look smaller than its file system is not seen.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -28,17 +25,14 @@ use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
 use nodescope_schema::{FilesystemSpace, Refusal, StatFilesystem};
 
-use super::mounts::{Mount, Mounts, mount_id};
+use super::mount_table::{Table, mount_of};
+use super::mounts::Mount;
 use super::{Answers, Given, QUEUE_LENGTH, start_thread};
 
 /// Threads for file systems that may hang: as many dead servers at once cost nothing but their own numbers.
 pub const REMOTE_THREADS: usize = 8;
 /// Requests that wait for those threads.
 const REMOTE_QUEUE_LENGTH: usize = 64;
-/// How old the mount table may be.
-const TABLE_AGE: Duration = Duration::from_secs(2);
-/// Longest mount table that is read: some 50,000 mounts.
-const MAX_TABLE_BYTES: u64 = 8 << 20;
 
 /// A request.
 #[derive(Debug)]
@@ -143,29 +137,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The mount table, read again when it is old.
-#[derive(Default)]
-struct Table(Option<(Instant, Mounts)>);
-
-impl Table {
-    fn fresh(&mut self) -> io::Result<&Mounts> {
-        let now = Instant::now();
-        let read = match self.0.take() {
-            Some((at, mounts)) if now.duration_since(at) < TABLE_AGE => (at, mounts),
-            _ => (now, Mounts::parse(&read("/proc/self/mountinfo")?)),
-        };
-        Ok(&self.0.insert(read).1)
-    }
-}
-
-fn read(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_TABLE_BYTES)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 /// Asks through the first way that leads to the mount it should.
 fn space(mounts: &[Mount]) -> Result<Given, Refusal> {
     let mut refused = Refusal::NotFound;
@@ -194,10 +165,6 @@ fn space_of(mount: &Mount) -> Result<FilesystemSpace, Refusal> {
         free_bytes: bytes(found.blocks_free()),
         available_bytes: bytes(found.blocks_available()),
     })
-}
-
-fn mount_of(place: &OwnedFd) -> Option<u32> {
-    mount_id(&read(&format!("/proc/self/fdinfo/{}", place.as_raw_fd())).ok()?)
 }
 
 fn refusal(error: Errno) -> Refusal {

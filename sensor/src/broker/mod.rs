@@ -1,5 +1,6 @@
 //! The file broker: opens the files of a closed table for the client, in a thread of its own so that a slow file system
-//! never holds up the stream; and tells how full file systems are, see [`filesystems`].
+//! never holds up the stream, and the performance data of Java virtual machines, see [`jvm`]; and tells how full file
+//! systems are, see [`filesystems`].
 //!
 //! [`arguments`] checks a request's form, [`kinds`] says which paths it means, [`walk`] opens one of them safely. The
 //! thread has a queue of [`QUEUE_LENGTH`] requests; when it is full, or more come than [`OPENS_PER_SECOND`], the request
@@ -8,8 +9,11 @@
 
 pub mod arguments;
 pub mod filesystems;
+pub mod jvm;
 pub mod kinds;
+mod mount_table;
 pub mod mounts;
+pub mod process_status;
 pub mod walk;
 
 use std::io;
@@ -19,11 +23,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nodescope_schema::{FilesystemSpace, OpenFile, Refusal, StatFilesystem};
+use nodescope_schema::{FilesystemSpace, OpenFile, OpenJvmData, Refusal, StatFilesystem};
 
 use crate::passwd;
 use crate::rate::TokenBucket;
 use arguments::Query;
+use jvm::JvmData;
 use kinds::Place;
 use walk::Owners;
 
@@ -90,7 +95,16 @@ impl Answers {
 struct Job {
     connection: u64,
     id: u64,
-    query: Query,
+    wanted: Wanted,
+}
+
+/// A file to open.
+#[derive(Debug)]
+enum Wanted {
+    /// Of the table.
+    File(Query),
+    /// Performance data of this process.
+    JvmData(u32),
 }
 
 impl Broker {
@@ -134,11 +148,35 @@ impl Broker {
         if !self.bucket.take(now) {
             return Err(Refusal::RateLimited);
         }
-        let query = Query::check(request)?;
+        let wanted = Wanted::File(Query::check(request)?);
+        self.enqueue(connection, id, wanted)
+    }
+
+    /// Asks for the performance data of a Java virtual machine.
+    ///
+    /// # Errors
+    /// Refused at once: no number of a process, or too many requests.
+    pub fn open_jvm_data(
+        &mut self,
+        connection: u64,
+        id: u64,
+        request: OpenJvmData,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if !self.bucket.take(now) {
+            return Err(Refusal::RateLimited);
+        }
+        if request.pid == 0 {
+            return Err(Refusal::BadArgument);
+        }
+        self.enqueue(connection, id, Wanted::JvmData(request.pid))
+    }
+
+    fn enqueue(&self, connection: u64, id: u64, wanted: Wanted) -> Result<(), Refusal> {
         let job = Job {
             connection,
             id,
-            query,
+            wanted,
         };
         self.jobs.try_send(job).map_err(|_| Refusal::RateLimited)
     }
@@ -199,8 +237,13 @@ fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<
 }
 
 fn serve(files: &Files, jobs: &Receiver<Job>, answers: &Answers) {
+    let mut jvm_data = JvmData::default();
     for job in jobs {
-        let result = files.open(&job.query).map(Given::File);
+        let opened = match &job.wanted {
+            Wanted::File(query) => files.open(query),
+            Wanted::JvmData(pid) => jvm_data.open(*pid),
+        };
+        let result = opened.map(Given::File);
         if !answers.give(job.connection, job.id, result) {
             return;
         }

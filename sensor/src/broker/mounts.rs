@@ -1,9 +1,10 @@
-//! The sensor's own mount table, `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`): by which path a file system with a
-//! given device number can be reached, and whether that may hang. Pure: bytes in, mounts out.
+//! Mount tables, `/proc/PID/mountinfo` (`proc_pid_mountinfo(5)`). Of a process: which file system a path of it is on, and
+//! where. Of the sensor itself: by which path a file system, or a directory of it, can be reached, and whether that may
+//! hang. Pure: bytes in, mounts out.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nodescope_schema::StatFilesystem;
 
@@ -29,9 +30,37 @@ pub struct Mount {
     pub is_local: bool,
 }
 
+/// A directory of a file system, wherever that is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spot {
+    /// The file system.
+    pub filesystem: StatFilesystem,
+    /// Path from its root.
+    pub path: PathBuf,
+}
+
+/// How to reach a [`Spot`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// The mount to begin at.
+    pub mount: Mount,
+    /// Path below it; no other mount lies on it.
+    pub below: PathBuf,
+}
+
 /// The whole table.
 #[derive(Debug, Default)]
-pub struct Mounts(Vec<(StatFilesystem, Mount)>);
+pub struct Mounts(Vec<Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    filesystem: StatFilesystem,
+    /// Directory of the file system that is mounted.
+    root: PathBuf,
+    /// A union of directories of other file systems, which are on this machine wherever runtimes make them.
+    is_overlay: bool,
+    mount: Mount,
+}
 
 impl Mounts {
     /// Reads the table; a line that is not complete is left out.
@@ -49,8 +78,8 @@ impl Mounts {
         let mut found: Vec<Mount> = self
             .0
             .iter()
-            .filter(|(of, _)| *of == filesystem)
-            .map(|(_, mount)| Mount {
+            .filter(|entry| entry.filesystem == filesystem)
+            .map(|Entry { mount, .. }| Mount {
                 is_local: mount.is_local && self.is_local_way(&mount.point),
                 ..mount.clone()
             })
@@ -60,35 +89,88 @@ impl Mounts {
         found
     }
 
+    /// Where an absolute path leads for a process whose table this is, if it has no symbolic link in it.
+    pub fn spot(&self, path: &Path) -> Option<Spot> {
+        // Of two at the same place the later one covers the other.
+        let entry = self
+            .0
+            .iter()
+            .filter(|entry| path.starts_with(&entry.mount.point))
+            .max_by_key(|entry| entry.mount.point.as_os_str().len())?;
+        let below = path.strip_prefix(&entry.mount.point).ok()?;
+        let path: PathBuf = entry.root.components().chain(below.components()).collect();
+        let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+        let found = path.is_absolute() && path.components().all(is_plain);
+        found.then_some(Spot {
+            filesystem: entry.filesystem,
+            path,
+        })
+    }
+
+    /// Ways to a directory, the shortest first, if nothing on them needs another machine or process.
+    pub fn ways_to(&self, spot: &Spot) -> Vec<Way> {
+        let mut ways: Vec<Way> = self
+            .0
+            .iter()
+            .filter(|entry| entry.filesystem == spot.filesystem)
+            .filter(|entry| entry.mount.is_local || entry.is_overlay)
+            .filter(|entry| self.is_local_way(&entry.mount.point))
+            .filter_map(|entry| {
+                let below = spot.path.strip_prefix(&entry.root).ok()?.to_owned();
+                let mount = entry.mount.clone();
+                self.is_open_way(&mount.point, &below)
+                    .then_some(Way { mount, below })
+            })
+            .collect();
+        ways.sort_by_key(|way| way.mount.point.as_os_str().len());
+        ways.truncate(MAX_CANDIDATES);
+        ways
+    }
+
+    /// Whether no other mount lies below `point` on the way to `below`.
+    fn is_open_way(&self, point: &Path, below: &Path) -> bool {
+        let end = point.join(below);
+        let between =
+            |other: &Path| other != point && other.starts_with(point) && end.starts_with(other);
+        !self.0.iter().any(|entry| between(&entry.mount.point))
+    }
+
     fn is_local_way(&self, point: &Path) -> bool {
         let through = |mount: &Mount| point != mount.point && point.starts_with(&mount.point);
         // Whatever the root is made of, an overlay for example, the sensor was started from it.
         let is_root = |mount: &Mount| mount.point == Path::new("/");
         self.0
             .iter()
-            .all(|(_, mount)| mount.is_local || is_root(mount) || !through(mount))
+            .all(|Entry { mount, .. }| mount.is_local || is_root(mount) || !through(mount))
     }
 }
 
 /// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE SUPER_OPTIONS`.
-fn parse_line(line: &[u8]) -> Option<(StatFilesystem, Mount)> {
+fn parse_line(line: &[u8]) -> Option<Entry> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = number(fields.next()?)?;
     let (major, minor) = std::str::from_utf8(fields.nth(1)?).ok()?.split_once(':')?;
-    let point = fields.nth(1)?;
+    let root = fields.next()?;
+    let point = fields.next()?;
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
     let filesystem = StatFilesystem {
         major: major.parse().ok()?,
         minor: minor.parse().ok()?,
     };
+    let path = |field| PathBuf::from(OsString::from_vec(unescape(field)));
     let mount = Mount {
         id,
-        point: PathBuf::from(OsString::from_vec(unescape(point))),
+        point: path(point),
         is_local: LOCAL_TYPES
             .iter()
             .any(|local| OsStr::new(local) == OsStr::from_bytes(kind)),
     };
-    Some((filesystem, mount))
+    Some(Entry {
+        filesystem,
+        root: path(root),
+        is_overlay: kind == b"overlay",
+        mount,
+    })
 }
 
 /// `mnt_id` in the text of `/proc/PID/fdinfo/FD`.
@@ -145,6 +227,63 @@ mod tests {
         assert!(Mounts::parse(table).of(data)[0].is_local);
     }
 
+    const CONTAINER: &[u8] = b"90 80 0:60 / / rw - overlay overlay rw\n\
+        91 90 0:61 / /proc rw - proc proc rw\n\
+        92 90 8:17 /u/tmp /tmp rw - xfs /dev/sdb1 rw\n\
+        93 90 0:62 net:[1] /ns rw - nsfs nsfs rw\n";
+
+    const NODE: &[u8] = b"20 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+        21 20 8:17 / /var/lib rw - xfs /dev/sdb1 rw\n\
+        22 21 0:60 / /var/lib/c/merged rw - overlay overlay rw\n\
+        23 20 0:50 / /nfs rw - nfs4 server:/x rw\n\
+        24 20 8:1 /tmp/private/tmp /tmp rw - ext4 /dev/sda1 rw\n\
+        25 20 8:17 /u /mnt/u rw - xfs /dev/sdb1 rw\n\
+        26 25 0:70 / /mnt/u/tmp/deep rw - tmpfs tmpfs rw\n";
+
+    fn spot(table: &[u8], path: &str) -> Option<(u32, u32, String)> {
+        let spot = Mounts::parse(table).spot(Path::new(path))?;
+        let path = spot.path.display().to_string();
+        Some((spot.filesystem.major, spot.filesystem.minor, path))
+    }
+
+    fn ways(major: u32, minor: u32, path: &str) -> Vec<(u32, String)> {
+        let spot = Spot {
+            filesystem: StatFilesystem { major, minor },
+            path: path.into(),
+        };
+        let ways = Mounts::parse(NODE).ways_to(&spot);
+        let shown = |way: Way| (way.mount.id, way.below.display().to_string());
+        ways.into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn a_path_of_a_container_is_a_spot_on_a_file_system() {
+        assert_eq!(spot(CONTAINER, "/tmp"), Some((8, 17, "/u/tmp".to_owned())));
+        assert_eq!(
+            spot(CONTAINER, "/tmpx/a"),
+            Some((0, 60, "/tmpx/a".to_owned()))
+        );
+        assert_eq!(spot(CONTAINER, "/ns/x"), None, "no directory");
+        assert_eq!(spot(b"", "/tmp"), None);
+    }
+
+    #[test]
+    fn a_spot_is_reached_through_the_node_s_own_mounts() {
+        let way = |id, below: &str| (id, below.to_owned());
+        assert_eq!(ways(0, 60, "/tmp"), [way(22, "tmp")]);
+        // The node's /tmp lies under the private one; what is inside that is reached by both names.
+        assert_eq!(ways(8, 1, "/tmp"), []);
+        assert_eq!(ways(8, 1, "/tmp/private/tmp"), [way(24, "")]);
+        assert_eq!(
+            ways(8, 17, "/u/tmp"),
+            [way(25, "tmp"), way(21, "u/tmp")],
+            "a mount further down does not matter"
+        );
+        assert_eq!(ways(8, 17, "/u/tmp/deep"), [way(21, "u/tmp/deep")]);
+        assert_eq!(ways(0, 50, "/tmp"), [], "it may hang");
+        assert_eq!(ways(0, 99, "/tmp"), [], "in a container alone");
+    }
+
     #[test]
     fn reads_the_number_of_a_mount() {
         assert_eq!(
@@ -161,6 +300,9 @@ mod tests {
             let mounts = Mounts::parse(&text);
             let one = StatFilesystem { major: 1, minor: 1 };
             prop_assert!(mounts.of(one).len() <= MAX_CANDIDATES);
+            if let Some(spot) = mounts.spot(Path::new("/tmp")) {
+                prop_assert!(mounts.ways_to(&spot).len() <= MAX_CANDIDATES);
+            }
             mount_id(&text);
         }
     }

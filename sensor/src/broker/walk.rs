@@ -172,7 +172,8 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
-fn open_file(
+/// Opens a file of a directory by its plain name, if it is as the rules above say.
+pub(super) fn open_file(
     directory: BorrowedFd<'_>,
     name: &OsStr,
     owners: Owners,
@@ -203,11 +204,11 @@ fn check_file(stat: &FileStat, owners: Owners, max_bytes: u64) -> Result<(), Ref
     }
 }
 
-fn file_type(stat: &FileStat) -> SFlag {
+pub(super) fn file_type(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
-fn refusal(errno: Errno) -> Refusal {
+pub(super) fn refusal(errno: Errno) -> Refusal {
     match errno {
         Errno::ENOENT | Errno::ENOTDIR | Errno::ENAMETOOLONG => Refusal::NotFound,
         Errno::ELOOP | Errno::EACCES | Errno::EPERM => Refusal::Forbidden,

@@ -118,6 +118,10 @@ impl Requests {
                     return Turn::PingTargets;
                 }
             }
+            RequestKind::OpenJvmData(open) => {
+                self.broker
+                    .open_jvm_data(client.number, request.id, open, now)
+            }
             RequestKind::Status => {
                 let turn = self.reply(request.id, Ok(None), client);
                 return if turn == Turn::Continue {

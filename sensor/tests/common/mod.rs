@@ -321,7 +321,12 @@ impl Peer {
 
     /// Asks for a file and reads it.
     pub(crate) fn open(&mut self, id: u64, request: &OpenFile<'_>) -> Result<String, Refusal> {
-        self.ask(id, RequestKind::OpenFile(*request)).unwrap();
+        self.content(id, RequestKind::OpenFile(*request))
+    }
+
+    /// Asks for a descriptor and reads it.
+    pub(crate) fn content(&mut self, id: u64, kind: RequestKind<'_>) -> Result<String, Refusal> {
+        self.ask(id, kind).unwrap();
         let reply = self.reply(id);
         let file = self.files.iter().position(|(of, _)| *of == id);
         assert_eq!(

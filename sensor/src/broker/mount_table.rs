@@ -1,0 +1,43 @@
+//! The sensor's own mount table, `/proc/self/mountinfo`, kept for a moment, and which mount a descriptor is on.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::mounts::{Mounts, mount_id};
+
+/// How old the mount table may be.
+const TABLE_AGE: Duration = Duration::from_secs(2);
+/// Longest mount table that is read: some 50,000 mounts.
+const MAX_TABLE_BYTES: u64 = 8 << 20;
+
+/// The mount table, read again when it is old.
+#[derive(Debug, Default)]
+pub(super) struct Table(Option<(Instant, Mounts)>);
+
+impl Table {
+    /// The table of a moment ago at most.
+    pub(super) fn fresh(&mut self) -> io::Result<&Mounts> {
+        let now = Instant::now();
+        let read = match self.0.take() {
+            Some((at, mounts)) if now.duration_since(at) < TABLE_AGE => (at, mounts),
+            _ => (now, Mounts::parse(&read_file("/proc/self/mountinfo")?)),
+        };
+        Ok(&self.0.insert(read).1)
+    }
+}
+
+/// A file of procfs, at most as long as the longest mount table.
+pub(super) fn read_file(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_TABLE_BYTES)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Number of the mount that a descriptor is on.
+pub(super) fn mount_of(place: &OwnedFd) -> Option<u32> {
+    mount_id(&read_file(&format!("/proc/self/fdinfo/{}", place.as_raw_fd())).ok()?)
+}
