@@ -35,6 +35,8 @@ test|nft|nftables
 test|/usr/lib/systemd/systemd-journal-remote|systemd-journal-remote
 test|mkfs.ext4|e2fsprogs
 test|mkfs.xfs|xfsprogs
+test|java|default-jre-headless
+test|javac|ecj
 lint|clang-format|clang-format
 lint|shellcheck|shellcheck
 vm|qemu-system-x86_64|qemu-system-x86
@@ -50,7 +52,8 @@ vm|ipvsadm|ipvsadm
 TABLE
 }
 
-# The build also takes LLVM's tools under their names with a release number.
+# The build also takes LLVM's tools under their names with a release number, the tests either Java compiler: Eclipse's
+# comes without the rest of a JDK.
 has() {
     local release
     case $1 in
@@ -61,6 +64,7 @@ has() {
             done
             return 1
             ;;
+        javac) command -v javac >/dev/null || command -v ecj >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

@@ -28,8 +28,8 @@ Usage: nodescope-aggregator [OPTIONS]
   --help, --version
 
 The configuration file has the same settings with underscores (report_other = true), and
-max_destinations_per_container, max_listens_per_container, max_volumes_per_container, max_containers,
-kubernetes_volume_names, collect_interval_seconds.
+max_destinations_per_container, max_listens_per_container, max_volumes_per_container, max_jvms_per_container,
+max_jvms, max_containers, kubernetes_volume_names, collect_interval_seconds.
 The environment variable NODESCOPE_LOG sets the log level (error, warn, info, debug) [info].
 
 Exit codes: 0 ended by a signal, 64 wrong usage or configuration, 70 internal error,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nodescope_schema::{
-    FilesystemReply, FilesystemSpace, OpenFile, Refusal, Reply, Request, RequestKind,
+    FilesystemReply, FilesystemSpace, OpenFile, OpenJvmData, Refusal, Reply, Request, RequestKind,
     StatFilesystem, encode_request,
 };
 use rustix::net::{SendFlags, send};
@@ -95,7 +95,16 @@ impl Broker {
 
     /// Opens a file through the sensor.
     pub async fn open_file(&self, file: &OpenFile<'_>) -> Result<File, OpenError> {
-        match self.ask(RequestKind::OpenFile(*file)).await? {
+        self.descriptor(RequestKind::OpenFile(*file)).await
+    }
+
+    /// Opens the performance data of a Java virtual machine.
+    pub async fn open_jvm_data(&self, of: OpenJvmData) -> Result<File, OpenError> {
+        self.descriptor(RequestKind::OpenJvmData(of)).await
+    }
+
+    async fn descriptor(&self, kind: RequestKind<'_>) -> Result<File, OpenError> {
+        match self.ask(kind).await? {
             Granted::Descriptor(Some(descriptor)) => Ok(File::from(descriptor)),
             Granted::Descriptor(None) | Granted::Space(_) => Err(OpenError::Refused(Refusal::Io)),
         }

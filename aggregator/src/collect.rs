@@ -4,6 +4,7 @@
 //! model what it found under a short lock.
 
 mod applications;
+mod jvms;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -84,6 +85,7 @@ impl Collect {
             self.namespaces(),
             self.volumes(),
             self.filesystems(),
+            self.jvms(),
             self.system_uuid()
         );
     }
@@ -139,8 +141,8 @@ impl Collect {
         let read = tokio::task::spawn_blocking(move || applications::read(&host, jobs));
         let found = read.await.unwrap_or_else(resume);
         let mut model = lock(&self.model);
-        for (job, types) in found {
-            model.set_applications(&job, types, monotonic_ns());
+        for (job, programs) in found {
+            model.set_applications(&job, programs, monotonic_ns());
         }
     }
 

@@ -121,6 +121,10 @@ pub struct Overrides {
     pub max_listens_per_container: Option<usize>,
     /// Budget of volumes.
     pub max_volumes_per_container: Option<usize>,
+    /// Budget of Java virtual machines.
+    pub max_jvms_per_container: Option<usize>,
+    /// Budget of Java virtual machines in all.
+    pub max_jvms: Option<usize>,
     /// Which name a Kubernetes volume is shown with.
     pub kubernetes_volume_names: Option<VolumeNames>,
     /// Budget of containers.
@@ -160,6 +164,8 @@ impl Config {
             max_destinations_per_container,
             max_listens_per_container,
             max_volumes_per_container,
+            max_jvms_per_container,
+            max_jvms,
             kubernetes_volume_names,
             max_containers,
             cgroupfs_root,
@@ -189,6 +195,8 @@ impl Config {
             &mut self.model.volumes_per_container,
             max_volumes_per_container,
         );
+        set(&mut self.model.jvms_per_container, max_jvms_per_container);
+        set(&mut self.model.jvms, max_jvms);
         set(&mut self.model.volume_names, kubernetes_volume_names);
         set(&mut self.model.containers, max_containers);
         self.cgroupfs_root = cgroupfs_root.or(self.cgroupfs_root.take());
@@ -315,7 +323,7 @@ mod tests {
         config.docker_socket = None;
         config.cri_socket = None;
         assert_eq!(format!("{config:?}"), format!("{usual:?}"));
-        assert_eq!(shown.lines().count(), 14, "a setting is missing in {shown}");
+        assert_eq!(shown.lines().count(), 16, "a setting is missing in {shown}");
     }
 
     #[test]

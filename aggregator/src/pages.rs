@@ -47,6 +47,12 @@ impl NodePages {
             ("destination_budget", now.destinations, counted.destinations),
             ("listen_budget", now.listens, counted.listens),
             ("volume_budget", now.volumes, counted.volumes),
+            ("jvm_budget", now.jvms, counted.jvms),
+            (
+                "jvm_same_command",
+                now.jvms_of_same_command,
+                counted.jvms_of_same_command,
+            ),
             ("container_budget", now.containers, counted.containers),
             ("cgroup_limit", now.cgroups, counted.cgroups),
         ] {

@@ -1,8 +1,5 @@
 //! Disks of real containers: ext4 and xfs on loop devices, docker's own volumes, and a file system that hangs.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
-
 use nix::sys::statvfs::statvfs;
 use nodescope_tests::*;
 use tempfile::NamedTempFile;
@@ -76,17 +73,6 @@ impl Node {
             (shown == wanted).then_some(())
         });
     }
-}
-
-/// A configuration file with which nobody needs to wait long.
-fn quick_settings() -> NamedTempFile {
-    let readable = Permissions::from_mode(0o644);
-    let file = tempfile::Builder::new()
-        .permissions(readable)
-        .tempfile()
-        .expect("a temporary file");
-    std::fs::write(&file, "collect_interval_seconds = 1\n").expect("our own file");
-    file
 }
 
 #[test]

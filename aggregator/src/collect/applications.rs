@@ -1,18 +1,17 @@
 //! Reads the command lines of containers' processes: `cgroup.procs` says which they are, `/proc/PID/cmdline` is readable
 //! by all.
 
-use std::collections::BTreeSet;
-
 use crate::applications::{MAX_CMDLINE_BYTES, application_type};
 use crate::cgroupfs::CgroupMounts;
 use crate::host::HostRoot;
-use crate::model::applications::ProcessesJob;
+use crate::jvm::is_jvm;
+use crate::model::applications::{ProcessesJob, Programs};
 
 /// Processes of a container that are looked at. The first ones of a container usually are those that say what it is.
 const PROCESSES_PER_CONTAINER: usize = 64;
 
 /// What was found in a container.
-pub(super) type Found = (ProcessesJob, BTreeSet<&'static str>);
+pub(super) type Found = (ProcessesJob, Programs);
 
 /// Looks at the processes of each container. It blocks.
 pub(super) fn read(host: &HostRoot, jobs: Vec<ProcessesJob>) -> Vec<Found> {
@@ -21,26 +20,35 @@ pub(super) fn read(host: &HostRoot, jobs: Vec<ProcessesJob>) -> Vec<Found> {
     };
     jobs.into_iter()
         .map(|job| {
-            let types = types(host, &mounts, &job);
-            (job, types)
+            let programs = programs(host, &mounts, &job);
+            (job, programs)
         })
         .collect()
 }
 
-fn types(host: &HostRoot, mounts: &CgroupMounts, job: &ProcessesJob) -> BTreeSet<&'static str> {
-    job.cgroups
+fn programs(host: &HostRoot, mounts: &CgroupMounts, job: &ProcessesJob) -> Programs {
+    let mut programs = Programs::default();
+    let pids = job
+        .cgroups
         .iter()
-        .flat_map(|(of_v2, path)| mounts.processes(*of_v2, path))
-        .take(PROCESSES_PER_CONTAINER)
-        .filter_map(|pid| {
-            let cmdline = host.proc(&format!("{pid}/cmdline"));
-            application_type(&cmdline.first_bytes(MAX_CMDLINE_BYTES).ok()?)
-        })
-        .collect()
+        .flat_map(|(of_v2, path)| mounts.processes(*of_v2, path));
+    for pid in pids.take(PROCESSES_PER_CONTAINER) {
+        let cmdline = host.proc(&format!("{pid}/cmdline"));
+        let Ok(cmdline) = cmdline.first_bytes(MAX_CMDLINE_BYTES) else {
+            continue;
+        };
+        programs.types.extend(application_type(&cmdline));
+        if is_jvm(&cmdline) {
+            programs.jvms.insert(pid);
+        }
+    }
+    programs
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use crate::containers::{Identity, Resolution};
     use crate::model::{GlobalLabels, Model, Settings};
     use nodescope_schema::{Cgroup, CgroupKey, Processes, Record};
@@ -105,19 +113,32 @@ mod tests {
         })
     }
 
-    fn round(host: &HostRoot, model: &mut Model, now_ns: u64) -> Vec<BTreeSet<&'static str>> {
+    fn round(host: &HostRoot, model: &mut Model, now_ns: u64) -> Vec<Programs> {
         let found = read(host, model.processes_to_read(now_ns));
-        for (job, types) in &found {
-            model.set_applications(job, types.clone(), now_ns);
+        for (job, programs) in &found {
+            model.set_applications(job, programs.clone(), now_ns);
         }
-        found.into_iter().map(|(_, types)| types).collect()
+        found.into_iter().map(|(_, programs)| programs).collect()
     }
 
     #[test]
     fn processes_tell_what_a_container_runs() {
-        let (_root, host) = node(&[(5, "/usr/bin/postgres\0"), (6, "python3\0x.py\0"), (7, "")]);
-        let found = round(&host, &mut model(), 2);
-        assert_eq!(found, [BTreeSet::from(["postgres", "python"])]);
+        let (_root, host) = node(&[
+            (5, "/usr/bin/postgres\0"),
+            (6, "python3\0x.py\0"),
+            (7, ""),
+            (9, "/jdk/bin/java\0-jar\0kafka.Kafka\0"),
+            (8, "java\0Main\0"),
+            (10, "java\0"),
+        ]);
+        let mut model = model();
+        let found = round(&host, &mut model, 2);
+        let wanted = Programs {
+            types: BTreeSet::from(["java", "kafka", "postgres", "python"]),
+            jvms: BTreeSet::from([8, 9]),
+        };
+        assert_eq!(found, [wanted]);
+        assert_eq!(model.jvms_to_read()[0].pids, [8, 9]);
     }
 
     #[test]

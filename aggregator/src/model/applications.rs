@@ -18,10 +18,19 @@ const CGROUPS_PER_CONTAINER: usize = 32;
 /// How often a container in which nothing begins is looked at.
 const REFRESH_NS: u64 = 60_000_000_000;
 
+/// What the processes of a container are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Programs {
+    /// Their kinds.
+    pub types: BTreeSet<&'static str>,
+    /// Those that are Java virtual machines, in the order of their numbers.
+    pub jvms: BTreeSet<u32>,
+}
+
 /// Programs of a container.
 #[derive(Debug, Default)]
 pub struct Applications {
-    types: BTreeSet<&'static str>,
+    programs: Programs,
     /// One block for each type.
     labels: Vec<SeriesLabels>,
     last_look: Option<Look>,
@@ -54,6 +63,11 @@ impl Applications {
         &self.labels
     }
 
+    /// Processes that are Java virtual machines.
+    pub fn jvms(&self) -> &BTreeSet<u32> {
+        &self.programs.jvms
+    }
+
     fn is_due(&self, started: u64, now_ns: u64) -> bool {
         self.last_look.is_none_or(|last| {
             last.started != started
@@ -62,18 +76,18 @@ impl Applications {
         })
     }
 
-    fn set(&mut self, types: BTreeSet<&'static str>, started: u64, now_ns: u64) {
+    fn set(&mut self, programs: Programs, started: u64, now_ns: u64) {
         let settled = self.last_look.is_some_and(|last| last.started == started);
         self.last_look = Some(Look {
             at_ns: now_ns,
             started,
             settled,
         });
-        if self.types != types {
+        if self.programs.types != programs.types {
             let labels = |kind: &&str| SeriesLabels::new(&[("application_type", kind)]);
-            self.labels = types.iter().map(labels).collect();
-            self.types = types;
+            self.labels = programs.types.iter().map(labels).collect();
         }
+        self.programs = programs;
     }
 }
 
@@ -136,16 +150,11 @@ impl Model {
     }
 
     /// The programs found in a container.
-    pub fn set_applications(
-        &mut self,
-        job: &ProcessesJob,
-        types: BTreeSet<&'static str>,
-        now_ns: u64,
-    ) {
+    pub fn set_applications(&mut self, job: &ProcessesJob, programs: Programs, now_ns: u64) {
         // Its place may have been given to another one meanwhile.
         let container = self.containers.get_mut(job.container);
         if let Some(container) = container.filter(|container| container.id == job.id) {
-            container.applications.set(types, job.started, now_ns);
+            container.applications.set(programs, job.started, now_ns);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::applications::Applications;
 use super::cgroups::{CgroupState, Cgroups};
 use super::delays::ContainerDelays;
 use super::destinations::Destinations;
+use super::jvms::Jvms;
 use super::volumes::Volume;
 use crate::cgroupfs::Resources;
 use crate::containers::{Class, Identity};
@@ -86,6 +87,8 @@ pub struct Container {
     pub published: Vec<SocketAddr>,
     /// What its processes are.
     pub applications: Applications,
+    /// Its Java virtual machines.
+    pub jvms: Jvms,
     /// Disks it can write to.
     pub volumes: Vec<Volume>,
     /// Disks not shown because it had too many.
@@ -351,6 +354,7 @@ impl Container {
             listens: BTreeMap::new(),
             published: identity.published.clone(),
             applications: Applications::default(),
+            jvms: Jvms::default(),
             volumes: Vec::new(),
             volumes_over_budget: 0,
             volume_sources: identity.volumes.clone(),

@@ -12,6 +12,7 @@ pub mod delays;
 pub mod destinations;
 pub mod filter;
 pub mod flows;
+pub mod jvms;
 pub mod listen_series;
 pub mod listens;
 mod owners;
@@ -58,6 +59,10 @@ pub struct Settings {
     pub listens_per_container: usize,
     /// Volumes of one container.
     pub volumes_per_container: usize,
+    /// Java virtual machines of one container.
+    pub jvms_per_container: usize,
+    /// Java virtual machines in all.
+    pub jvms: usize,
     /// Names of Kubernetes volumes.
     pub volume_names: VolumeNames,
     /// Containers in all.
@@ -73,6 +78,8 @@ impl Default for Settings {
             destinations_per_container: 500,
             listens_per_container: 200,
             volumes_per_container: 50,
+            jvms_per_container: 20,
+            jvms: 500,
             volume_names: VolumeNames::default(),
             containers: 5_000,
             report_other: false,

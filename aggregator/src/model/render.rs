@@ -6,6 +6,7 @@ use super::Model;
 use super::containers::Container;
 use super::delays::ContainerDelays;
 use super::destinations::Series;
+use super::jvms;
 use crate::cgroupfs::Pressure;
 use crate::metrics::catalogue::container as family;
 use crate::metrics::{Descriptor, Exposition, SeriesLabels, Value};
@@ -24,6 +25,10 @@ pub struct SeriesLimits {
     pub listens: u64,
     /// Volumes not shown.
     pub volumes: u64,
+    /// Java virtual machines not read.
+    pub jvms: u64,
+    /// Java virtual machines not told apart from another one of their container.
+    pub jvms_of_same_command: u64,
     /// Containers not shown.
     pub containers: u64,
     /// Cgroups refused.
@@ -100,6 +105,7 @@ impl Model {
             .collect();
         self.render_processes(page, &shown);
         render_resources(page, &shown);
+        jvms::render(page, &shown);
         self.render_volumes(page, &shown);
         render_delays(page, &shown);
         render_network(page, &shown);
@@ -134,18 +140,16 @@ impl Model {
 
     /// What the budgets kept out.
     pub fn limits(&self) -> SeriesLimits {
+        let sum = |value: fn(&Container) -> u64| -> u64 {
+            let containers = self.containers.iter();
+            containers.map(|(_, container)| value(container)).sum()
+        };
         SeriesLimits {
-            destinations: self
-                .containers
-                .iter()
-                .map(|(_, container)| container.destinations.over_budget())
-                .sum(),
+            destinations: sum(|container| container.destinations.over_budget()),
             listens: self.listens_over_budget(),
-            volumes: self
-                .containers
-                .iter()
-                .map(|(_, container)| container.volumes_over_budget)
-                .sum(),
+            volumes: sum(|container| container.volumes_over_budget),
+            jvms: sum(|container| container.jvms.over_budget),
+            jvms_of_same_command: sum(|container| container.jvms.same_command),
             containers: self.containers.refused,
             cgroups: self.cgroups.refused,
         }

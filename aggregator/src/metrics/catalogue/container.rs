@@ -20,6 +20,62 @@ family!(
     "Kind of program that a live process of the container is, guessed from its command line, always 1"
 );
 family!(
+    JVM_INFO,
+    Gauge,
+    Container,
+    "container_jvm_info",
+    ["jvm", "java_version"],
+    "Java virtual machine of the container (jvm: its command without secrets, 512 bytes at most), always 1"
+);
+family!(
+    JVM_HEAP_SIZE,
+    Gauge,
+    Container,
+    "container_jvm_heap_size_bytes",
+    ["jvm"],
+    "Memory committed to the Java heap, in bytes"
+);
+family!(
+    JVM_HEAP_USED,
+    Gauge,
+    Container,
+    "container_jvm_heap_used_bytes",
+    ["jvm"],
+    "Memory of the Java heap in use as HotSpot noted it last, with most collectors at the end of a collection, in bytes"
+);
+family!(
+    JVM_HEAP_MAX,
+    Gauge,
+    Container,
+    "container_jvm_heap_max_size_bytes",
+    ["jvm"],
+    "Size the Java heap may grow to, in bytes; the sum over generations and not, as coroot-node-agent has it, over their spaces, which grow at the cost of each other"
+);
+family!(
+    JVM_SAFEPOINT_TIME,
+    Counter,
+    Container,
+    "container_jvm_safepoint_time_seconds",
+    ["jvm"],
+    "Time the threads of the Java virtual machine were stopped at safepoints, in seconds"
+);
+family!(
+    JVM_SAFEPOINT_SYNC_TIME,
+    Counter,
+    Container,
+    "container_jvm_safepoint_sync_time_seconds",
+    ["jvm"],
+    "Time until all threads of the Java virtual machine had stopped at safepoints, in seconds"
+);
+family!(
+    JVM_GC_TIME,
+    Counter,
+    Container,
+    "container_jvm_gc_time_seconds",
+    ["jvm", "gc"],
+    "Time spent by each garbage collector (gc: its name), in seconds"
+);
+family!(
     RESTARTS,
     Counter,
     Container,
@@ -272,6 +328,13 @@ family!(
 pub static FAMILIES: &[&Descriptor] = &[
     &INFO,
     &APPLICATION_TYPE,
+    &JVM_INFO,
+    &JVM_HEAP_SIZE,
+    &JVM_HEAP_USED,
+    &JVM_HEAP_MAX,
+    &JVM_GC_TIME,
+    &JVM_SAFEPOINT_TIME,
+    &JVM_SAFEPOINT_SYNC_TIME,
     &RESTARTS,
     &CPU_LIMIT,
     &CPU_USAGE,
