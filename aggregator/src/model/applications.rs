@@ -1,7 +1,7 @@
 //! What programs run in each container, as far as their command lines tell.
 //!
-//! A container's processes are looked at when one has begun since the last look, once more after that, because a process
-//! that was just made has the command line of its parent until it calls `execve`, and otherwise now and then.
+//! A container's processes are looked at when one has begun or ended since the last look, once more after that, because a
+//! process that was just made has the command line of its parent until it calls `execve`, and otherwise now and then.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub struct Applications {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     at_ns: u64,
-    /// Processes that had begun by then.
-    started: u64,
+    /// Processes that had begun and that had ended by then.
+    changes: u64,
     /// Whether the look before this one saw as many: what it found is no process on its way to `execve`.
     settled: bool,
 }
@@ -54,7 +54,7 @@ pub struct ProcessesJob {
     id: Arc<str>,
     /// Its cgroups with processes: whether in the v2 tree, and the path.
     pub cgroups: Vec<(bool, Vec<u8>)>,
-    started: u64,
+    changes: u64,
 }
 
 impl Applications {
@@ -68,19 +68,19 @@ impl Applications {
         &self.programs.jvms
     }
 
-    fn is_due(&self, started: u64, now_ns: u64) -> bool {
+    fn is_due(&self, changes: u64, now_ns: u64) -> bool {
         self.last_look.is_none_or(|last| {
-            last.started != started
+            last.changes != changes
                 || !last.settled
                 || now_ns.saturating_sub(last.at_ns) >= REFRESH_NS
         })
     }
 
-    fn set(&mut self, programs: Programs, started: u64, now_ns: u64) {
-        let settled = self.last_look.is_some_and(|last| last.started == started);
+    fn set(&mut self, programs: Programs, changes: u64, now_ns: u64) {
+        let settled = self.last_look.is_some_and(|last| last.changes == changes);
         self.last_look = Some(Look {
             at_ns: now_ns,
-            started,
+            changes,
             settled,
         });
         if self.programs.types != programs.types {
@@ -120,9 +120,9 @@ impl Containers {
             container: index,
             id: Arc::clone(&container.id),
             cgroups: self.populated(container, cgroups),
-            started: self
+            changes: self
                 .members(container, cgroups)
-                .map(|(_, state)| state.processes.started)
+                .map(|(_, state)| state.processes.started + state.processes.ended)
                 .sum(),
         }
     }
@@ -140,7 +140,7 @@ impl Model {
                     .processes_job(index, container, &self.cgroups);
                 (&container.applications, job)
             })
-            .filter(|(applications, job)| applications.is_due(job.started, now_ns))
+            .filter(|(applications, job)| applications.is_due(job.changes, now_ns))
             .collect();
         due.sort_by_key(|(applications, _)| applications.last_look.map(|look| look.at_ns));
         due.into_iter()
@@ -154,7 +154,7 @@ impl Model {
         // Its place may have been given to another one meanwhile.
         let container = self.containers.get_mut(job.container);
         if let Some(container) = container.filter(|container| container.id == job.id) {
-            container.applications.set(programs, job.started, now_ns);
+            container.applications.set(programs, job.changes, now_ns);
         }
     }
 }
