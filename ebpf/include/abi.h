@@ -154,6 +154,8 @@ struct delays {
 /* Key of `processes`: the thread group id. */
 struct process {
 	struct workload_key workload;
+	/* When its first task began: the number alone may be another process's later. */
+	__u64 start_ns;
 };
 
 struct cgroup_key {
@@ -221,7 +223,7 @@ _Static_assert(sizeof(struct translation) == 32, "translation");
 _Static_assert(sizeof(struct listen) == 136, "listen");
 _Static_assert(sizeof(struct population) == 56, "population");
 _Static_assert(sizeof(struct delays) == 80, "delays");
-_Static_assert(sizeof(struct process) == 16, "process");
+_Static_assert(sizeof(struct process) == 24, "process");
 _Static_assert(sizeof(struct cgroup_key) == 16, "cgroup_key");
 _Static_assert(sizeof(struct cgroup_entry) == 544, "cgroup_entry");
 _Static_assert(sizeof(struct event) == 16, "event");

@@ -48,6 +48,7 @@ enum {
 };
 enum {
 	BPF_SOCK_OPS_TCP_CONNECT_CB = 3,
+	BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB = 4,
 	BPF_SOCK_OPS_STATE_CB = 10,
 	BPF_SOCK_OPS_TCP_LISTEN_CB = 11,
 	BPF_SOCK_OPS_STATE_CB_FLAG = 1 << 2,
@@ -60,7 +61,6 @@ enum {
 /* include/linux/socket.h, include/uapi/linux/in.h, include/uapi/linux/if_ether.h */
 #define AF_INET 2
 #define AF_INET6 10
-#define SOCK_STREAM 1
 #define IPPROTO_TCP 6
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86DD
@@ -96,7 +96,8 @@ struct bpf_spin_lock {
 
 /* Contexts and helper results; stable UAPI, in BTF like everything else. */
 struct bpf_sock {
-	__u32 family;
+	__u32 protocol;
+	__u32 state;
 };
 
 struct bpf_tcp_sock {
@@ -111,22 +112,9 @@ struct __sk_buff {
 	struct bpf_sock *sk;
 };
 
-struct bpf_sock_addr {
-	__u32 type;
-	__u32 protocol;
-	struct bpf_sock *sk;
-};
-
 struct bpf_sock_ops {
 	__u32 op;
 	__u32 args[4];
-	__u32 family;
-	__u32 remote_ip4;
-	__u32 local_ip4;
-	__u32 remote_ip6[4];
-	__u32 local_ip6[4];
-	__u32 remote_port;
-	__u32 local_port;
 	__u32 bpf_sock_ops_cb_flags;
 	__u32 total_retrans;
 	struct bpf_sock *sk;

@@ -15,10 +15,8 @@ enum connection_flags {
 	CONNECTION_RECEIVED_KNOWN = 8,
 	/* Counted in FLOW_OTHER of its owner, for good: `active` must go down where it went up. */
 	CONNECTION_OTHER = 16,
-	/* Only the owner is known yet (cgroup/connect4|6 ran, the SYN is to come). */
-	CONNECTION_PENDING = 32,
 	/* `departure` is a key of `translations`. */
-	CONNECTION_DEPARTED = 64,
+	CONNECTION_DEPARTED = 32,
 };
 
 struct connection {
@@ -192,7 +190,7 @@ struct {
 	__type(value, struct cgroup_entry);
 } cgroups SEC(".maps");
 
-/* A cgroup entry is larger than the stack. Tracepoint programs do not interrupt each other on one CPU. */
+/* A cgroup entry is larger than the stack. Only cgroup_mkdir uses it, which the kernel runs one at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -227,8 +225,9 @@ static __always_inline void count_loss(__u32 stage, __u32 reason)
 	__u32 index = stage * LOSS_REASONS + reason;
 	__u64 *total = bpf_map_lookup_elem(&losses, &index);
 
+	/* Programs that can sleep or be interrupted may be here twice on one CPU. */
 	if (total)
-		*total += 1;
+		__sync_fetch_and_add(total, 1);
 }
 
 /*

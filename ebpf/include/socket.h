@@ -43,11 +43,6 @@ static __always_inline __u32 netns_of_socket(struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
-static __always_inline __u32 netns_of_task(struct task_struct *task)
-{
-	return BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-}
-
 static __always_inline __u8 state_of(struct sock *sk)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_state);

@@ -2,21 +2,33 @@
 /*
  * What is older than the sensor, from BPF iterators over tasks and their open files (Linux 5.11), and who holds the
  * listening sockets now. The iterators write maps and print nothing. Order: the hooks are attached first, then
- * find_processes, scan_listens, adopt_connections; what both see is counted once.
+ * find_processes, scan_listens, adopt_connections; what both see is counted once. The first two run again every few
+ * seconds and put right what the kernel skipped of the hooks' runs (see tcp.bpf.h).
  */
 
 SEC("iter/task")
 int find_processes(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
+	struct process *process;
 	__u32 tgid;
 
-	if (!task || !is_leader(task))
-		return 0;
 	/* A leader that is gone while other threads live has no mm, but is not a kernel thread. */
-	if (BPF_CORE_READ(task, signal, live.counter) == 0 || is_kernel_thread(task))
+	if (!task || !is_leader(task) || is_kernel_thread(task))
 		return 0;
 	tgid = BPF_CORE_READ(task, tgid);
+	process = bpf_map_lookup_elem(&processes, &tgid);
+	if (process && process->start_ns == task->start_time) {
+		/* It waits for its parent, and process_exit was skipped. */
+		if (BPF_CORE_READ(task, signal, live.counter) == 0)
+			end_process(tgid);
+		return 0;
+	}
+	/* An earlier one of the same number, whose end was not seen. */
+	if (process)
+		end_process(tgid);
+	if (BPF_CORE_READ(task, signal, live.counter) == 0)
+		return 0;
 	begin_process(task, tgid);
 	/* It may have ended before the entry was there for process_exit to find. */
 	if (BPF_CORE_READ(task, signal, live.counter) == 0)
@@ -105,13 +117,21 @@ int scan_listens(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct sock *sk = tcp_of_file(ctx);
 	struct owner owner = {};
+	struct connection *connection;
 	struct listen *listen;
 	__u32 zero = 0, tgid;
 	__u32 *number;
 	__u64 cookie;
 
-	if (!task || !sk || state_of(sk) != TCP_LISTEN)
+	if (!task || !sk)
 		return 0;
+	if (state_of(sk) != TCP_LISTEN) {
+		/* In case the kernel skipped the change, and neither a packet nor a close told it. */
+		connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
+		if (connection)
+			leave_if_over(connection, state_of(sk));
+		return 0;
+	}
 	number = bpf_map_lookup_elem(&scan, &zero);
 	if (!number)
 		return 0;

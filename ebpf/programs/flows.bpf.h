@@ -67,10 +67,7 @@ static __always_inline __u32 new_retransmits(struct connection *connection, __u3
 	return count;
 }
 
-/*
- * The connection goes to another TCP state. Each of its changes is decided under the lock and counted once, even when
- * the state hook and adopt_connections see the same change.
- */
+/* The connection goes to another TCP state. Each change is decided under the lock and counts once, whoever tells it. */
 static __always_inline void enter_state(struct connection *connection, int state, __u32 retransmits)
 {
 	bool established = false, left = false, failed = false, was_established;
@@ -87,8 +84,8 @@ static __always_inline void enter_state(struct connection *connection, int state
 
 	bpf_spin_lock(&connection->lock);
 	if (state == TCP_ESTABLISHED) {
-		established = !(connection->flags & CONNECTION_ACTIVE);
-		connection->flags |= CONNECTION_ACTIVE | CONNECTION_ESTABLISHED;
+		established = !(connection->flags & CONNECTION_ESTABLISHED);
+		connection->flags |= established ? CONNECTION_ACTIVE | CONNECTION_ESTABLISHED : 0;
 		early_sent = connection->early_sent;
 		early_received = connection->early_received;
 		connection->early_sent = 0;
@@ -121,6 +118,18 @@ static __always_inline void enter_state(struct connection *connection, int state
 	add(&flow->sent_bytes, early_sent);
 	add(&flow->received_bytes, early_received);
 	flow->updated_ns = now;
+}
+
+/*
+ * For who looks at a socket from outside, without its lock, and may so have read a state it is in no more: no
+ * connection comes back from one behind ESTABLISHED.
+ */
+static __always_inline void leave_if_over(struct connection *connection, __u32 state)
+{
+	if (!(connection->flags & CONNECTION_ACTIVE))
+		return;
+	if (state != TCP_ESTABLISHED && state != TCP_SYN_SENT && state != TCP_SYN_RECV)
+		enter_state(connection, state, 0);
 }
 
 #endif

@@ -166,7 +166,11 @@ static __always_inline void count_packet(struct __sk_buff *skb, enum direction d
 	if (!sk)
 		return;
 	connection = bpf_sk_storage_get(&connections, sk, NULL, 0);
-	if (!connection || !read_segment(skb, &segment))
+	if (!connection)
+		return;
+	/* In case the change itself was skipped: a connection older than the sensor has no callbacks. */
+	leave_if_over(connection, sk->state);
+	if (!read_segment(skb, &segment))
 		return;
 	if (direction == EGRESS) {
 		tcp = bpf_tcp_sock(sk);

@@ -65,6 +65,7 @@ static __always_inline void begin_process(struct task_struct *task, __u32 tgid)
 	int err;
 
 	fill_workload(&process.workload, task);
+	process.start_ns = BPF_CORE_READ(task, start_time);
 	err = bpf_map_update_elem(&processes, &tgid, &process, BPF_NOEXIST);
 	if (err) {
 		if (err != -EEXIST)
@@ -123,6 +124,25 @@ int BPF_PROG(process_exit, struct task_struct *task)
 {
 	if (BPF_CORE_READ(task, signal, live.counter) == 0)
 		end_process(BPF_CORE_READ(task, tgid));
+	return 0;
+}
+
+/*
+ * The kernel frees the first task of a process last, after the others and its parent are done with it: what is still
+ * counted then had its process_exit skipped. RCU calls this with softirqs off, where no other run can be under way. The
+ * number may be another process's already.
+ */
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(process_free, struct task_struct *task)
+{
+	__u32 tgid = BPF_CORE_READ(task, tgid);
+	struct process *process;
+
+	if (!is_leader(task))
+		return 0;
+	process = bpf_map_lookup_elem(&processes, &tgid);
+	if (process && process->start_ns == BPF_CORE_READ(task, start_time))
+		end_process(tgid);
 	return 0;
 }
 

@@ -18,7 +18,7 @@
 #include "translations.bpf.h"
 #include "flows.bpf.h"
 #include "tcp.bpf.h"
-#include "sockops.bpf.h"
+#include "callbacks.bpf.h"
 #include "packets.bpf.h"
 #include "conntrack.bpf.h"
 #include "process.bpf.h"

@@ -237,6 +237,26 @@ impl Decode for Population {
     }
 }
 
+/// Value of `processes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Process {
+    /// The cgroups it is counted in.
+    pub workload: WorkloadKey,
+    /// When its first task began.
+    pub start_ns: u64,
+}
+
+impl Decode for Process {
+    const BYTES: usize = 24;
+
+    fn read(r: &mut Reader<'_>) -> Self {
+        Self {
+            workload: WorkloadKey::read(r),
+            start_ns: r.u64(),
+        }
+    }
+}
+
 /// Value of `delays`: how long the tasks of a cgroup waited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delays {

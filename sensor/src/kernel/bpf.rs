@@ -11,12 +11,15 @@ use std::time::Duration;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
 const MAP_DELETE_ELEM: libc::c_long = 3;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
 const LINK_CREATE: libc::c_long = 28;
 const ITER_CREATE: libc::c_long = 33;
 const ATTACH_TRACE_ITER: u32 = 28;
 const NOEXIST: u64 = 1;
+/// Where `recursion_misses` ends in `struct bpf_prog_info` of `linux/bpf.h`.
+const PROGRAM_INFO_BYTES: usize = 216;
 
 /// A map by its descriptor, with the sizes of its keys and values in bytes.
 #[derive(Debug)]
@@ -47,6 +50,14 @@ struct BatchAttr {
     map_fd: u32,
     element_flags: u64,
     flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttr {
+    fd: u32,
+    info_bytes: u32,
+    info: u64,
 }
 
 #[repr(C)]
@@ -234,6 +245,24 @@ pub(super) fn start_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         },
     )
     .map(own)
+}
+
+/// How often the kernel skipped a run of the program, because another one was under way on the same CPU; none before
+/// Linux 5.12.
+pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+    // `struct bpf_prog_info` up to `recursion_misses`. Zeros ask for none of the arrays it can point to.
+    let mut info = [0_u8; PROGRAM_INFO_BYTES];
+    let mut attr = InfoAttr {
+        fd: raw(&program),
+        info_bytes: u32::try_from(info.len()).unwrap_or(u32::MAX),
+        info: info.as_mut_ptr().addr() as u64,
+    };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+    let known = attr.info_bytes as usize >= info.len();
+    Ok(info
+        .last_chunk()
+        .filter(|_| known)
+        .map(|bytes| u64::from_ne_bytes(*bytes)))
 }
 
 /// The clock of `bpf_ktime_get_ns`.

@@ -1,4 +1,5 @@
-//! Runs the iterators: once at the start for what is older than the sensor, then for the holders of listening sockets.
+//! Runs the iterators: at the start for what is older than the sensor, later for the holders of listening sockets and
+//! for what the hooks missed.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
@@ -72,7 +73,7 @@ impl Existing {
     pub(super) fn find(&mut self, hooks: &mut [HookState], batch: &mut Batch) {
         let found = [
             (FIND_PROCESSES, self.run(FIND_PROCESSES)),
-            (SCAN_LISTENS, self.rescan()),
+            (SCAN_LISTENS, self.scan_listens()),
             (ADOPT_CONNECTIONS, self.run(ADOPT_CONNECTIONS)),
             (SCAN_DELAYS, self.run(SCAN_DELAYS)),
             (ADOPT_CONNECTIONS, self.forget_ports(batch)),
@@ -98,8 +99,13 @@ impl Existing {
         }
     }
 
-    /// Looks for the holders of all listening sockets.
+    /// Puts right what hooks missed of processes and connections, and looks for the holders of all listening sockets.
     pub(super) fn rescan(&mut self) -> Result<(), SourceError> {
+        self.run(FIND_PROCESSES)?;
+        self.scan_listens()
+    }
+
+    fn scan_listens(&mut self) -> Result<(), SourceError> {
         let next = self.scan.wrapping_add(1).max(1);
         self.number
             .set(&0_u32.to_ne_bytes(), &next.to_ne_bytes())

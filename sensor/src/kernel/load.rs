@@ -11,12 +11,11 @@ use std::path::PathBuf;
 use aya::maps::{Map, MapData, MapError, RingBuf};
 use aya::programs::links::{FdLink, LinkError};
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Iter,
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, Iter,
     ProgramError, SockOps,
 };
 use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 use nodescope_ebpf::{OBJECT, globals, maps};
-use nodescope_schema::Verdict;
 
 use super::bpf;
 use super::probes::{Attach, PROBES, Probe, Program};
@@ -71,7 +70,10 @@ pub(super) struct Loaded {
     /// Programs run as long as these are open.
     pub links: Vec<FdLink>,
     pub iterators: Vec<(&'static str, OwnedFd)>,
+    /// Programs the kernel may skip, by the name of their hook.
+    pub skippable: Vec<(&'static str, OwnedFd)>,
     pub events: RingBuf<MapData>,
+    running: Vec<&'static str>,
     ebpf: Ebpf,
 }
 
@@ -124,6 +126,8 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
         hooks: Vec::new(),
         links: Vec::new(),
         iterators: Vec::new(),
+        skippable: Vec::new(),
+        running: Vec::new(),
         events,
         ebpf,
     };
@@ -150,6 +154,8 @@ fn object_error(error: EbpfError) -> LoadError {
 /// What a program that runs leaves behind.
 enum Running {
     Link(FdLink),
+    /// With a descriptor of the program itself.
+    Tracepoint(FdLink, OwnedFd),
     Iterator(OwnedFd),
 }
 
@@ -162,19 +168,17 @@ impl Loaded {
         cgroup_root: &File,
     ) -> HookState {
         let mut refusals = Vec::new();
-        if let Some(needed) = self
-            .hooks
-            .iter()
-            .find(|hook| hook.is(probe.needs) && hook.verdict != Verdict::Ok)
-        {
-            refusals.push(Refusal::because_of(needed));
+        if !probe.needs.is_empty() && !self.running.contains(&probe.needs) {
+            refusals.push(Refusal::without(probe.needs));
             return judge(probe, &refusals, None);
         }
-        let skipped = usize::from(
-            rungs == Rungs::LowerTcp && probe.rungs.iter().any(|rung| !rung.missing.is_empty()),
-        );
-        for (index, rung) in probe.rungs.iter().enumerate().skip(skipped) {
-            match self.start_all(rung.programs, btf, cgroup_root) {
+        let is_lowest = |index| index + 1 == probe.rungs.len();
+        let lowest = rungs == Rungs::LowerTcp && probe.rungs.iter().any(|r| !r.missing.is_empty());
+        for (index, rung) in probe.rungs.iter().enumerate() {
+            if lowest && !is_lowest(index) {
+                continue;
+            }
+            match self.start_all(probe.name, rung.programs, btf, cgroup_root) {
                 Ok(()) => return judge(probe, &refusals, Some(index)),
                 Err(refusal) => refusals.push(refusal),
             }
@@ -185,6 +189,7 @@ impl Loaded {
     /// All programs of a rung, or none.
     fn start_all(
         &mut self,
+        hook: &'static str,
         programs: &[Program],
         btf: &Btf,
         cgroup_root: &File,
@@ -196,8 +201,13 @@ impl Loaded {
             started.push((program.name, running));
         }
         for (name, running) in started {
+            self.running.push(name);
             match running {
                 Running::Link(link) => self.links.push(link),
+                Running::Tracepoint(link, program) => {
+                    self.links.push(link);
+                    self.skippable.push((hook, program));
+                }
                 Running::Iterator(link) => self.iterators.push((name, link)),
             }
         }
@@ -218,9 +228,13 @@ fn start(
     let link = match program.attach {
         Attach::Tracepoint(tracepoint) => {
             let program: &mut BtfTracePoint = loaded.try_into()?;
-            program.load(tracepoint, btf)?;
+            loaded_already(program.load(tracepoint, btf))?;
             let id = program.attach()?;
-            program.take_link(id)?.into()
+            let link = program.take_link(id)?.into();
+            let program = program.fd()?.as_fd().try_clone_to_owned();
+            return program
+                .map(|program| Running::Tracepoint(link, program))
+                .map_err(ProgramError::IOError);
         }
         Attach::Egress | Attach::Ingress => {
             let direction = match program.attach {
@@ -232,15 +246,15 @@ fn start(
             let id = program.attach(cgroup_root, direction, single)?;
             program.take_link(id)?.try_into().map_err(link_error)?
         }
-        Attach::Connect => {
-            let program: &mut CgroupSockAddr = loaded.try_into()?;
-            program.load()?;
+        Attach::Release => {
+            let program: &mut CgroupSock = loaded.try_into()?;
+            loaded_already(program.load())?;
             let id = program.attach(cgroup_root, single)?;
             program.take_link(id)?.try_into().map_err(link_error)?
         }
         Attach::SockOps => {
             let program: &mut SockOps = loaded.try_into()?;
-            program.load()?;
+            loaded_already(program.load())?;
             let id = program.attach(cgroup_root, single)?;
             program.take_link(id)?.try_into().map_err(link_error)?
         }
@@ -253,6 +267,14 @@ fn start(
         }
     };
     Ok(Running::Link(link))
+}
+
+/// A program may be loaded from a rung that failed later.
+fn loaded_already(result: Result<(), ProgramError>) -> Result<(), ProgramError> {
+    match result {
+        Err(ProgramError::AlreadyLoaded) => Ok(()),
+        result => result,
+    }
 }
 
 /// The kernel gave no link (before 5.7, which is below the floor).

@@ -15,9 +15,12 @@ mod flows;
 mod hierarchy;
 mod listens;
 mod load;
+mod losses;
+mod options;
 mod populations;
 mod probes;
 mod seed;
+mod skipped;
 mod source;
 mod table;
 mod translations;
@@ -26,8 +29,6 @@ mod verdict;
 use std::fs;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
-use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::links::FdLink;
@@ -43,7 +44,9 @@ use hierarchy::Hierarchy;
 use listens::Listens;
 pub use load::LoadError;
 use load::{Globals, Loaded};
-use populations::{Populations, Process};
+use losses::KernelLosses;
+pub use options::{LoadOptions, MapSizes, Rungs};
+use populations::{Populations, ThreadGroup};
 pub use source::{Source, SourceError};
 use table::{Batch, Table};
 use translations::Translations;
@@ -54,88 +57,6 @@ use verdict::HookState;
 const SLACK_NS: u64 = 50_000_000;
 /// Hints taken in one call of [`Source::urgent`], so that it ends.
 const HINTS_MAX: usize = 4096;
-
-/// Default of [`LoadOptions::evict_idle`].
-const EVICT_IDLE: Duration = Duration::from_secs(600);
-
-/// What to load and where things are.
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    /// Root of the cgroup v2 tree.
-    pub cgroup_v2_root: PathBuf,
-    /// Where `/proc` is mounted.
-    pub proc_root: PathBuf,
-    /// Inode of the network namespace of process 1.
-    pub host_netns: u32,
-    /// How large the maps are.
-    pub sizes: MapSizes,
-    /// How long a flow without a connection must be idle before it may go to make room.
-    pub evict_idle: Duration,
-    /// Whether translations of destinations count wherever they happen, not only in the namespaces of the host and of
-    /// the process that connects.
-    pub every_netns: bool,
-    /// Where on their ladders hooks begin.
-    pub rungs: Rungs,
-}
-
-impl LoadOptions {
-    /// The usual ones.
-    pub fn new(cgroup_v2_root: PathBuf, host_netns: u32) -> Self {
-        let proc_root = PathBuf::from("/proc");
-        Self {
-            cgroup_v2_root,
-            proc_root,
-            host_netns,
-            sizes: MapSizes::default(),
-            evict_idle: EVICT_IDLE,
-            every_netns: false,
-            rungs: Rungs::Best,
-        }
-    }
-}
-
-/// Entries each kernel map can hold. What happens when one is full is written at the map in `ebpf/include/maps.h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MapSizes {
-    /// Remote addresses times programs.
-    pub flows: u32,
-    /// Programs with remote addresses that found no room.
-    pub other_flows: u32,
-    /// Listening sockets.
-    pub listens: u32,
-    /// Connections of containers that are being established.
-    pub translations: u32,
-    /// Processes, and as many threads that waited.
-    pub processes: u32,
-    /// Cgroups with processes, and as many with processes that waited.
-    pub populations: u32,
-    /// Cgroups of both watched hierarchies.
-    pub cgroups: u32,
-}
-
-impl Default for MapSizes {
-    fn default() -> Self {
-        Self {
-            flows: 65_536,
-            other_flows: 4096,
-            listens: 16_384,
-            translations: 16_384,
-            processes: 65_536,
-            populations: 16_384,
-            cgroups: 16_384,
-        }
-    }
-}
-
-/// Which rungs of the ladders are tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Rungs {
-    /// All, the best first.
-    #[default]
-    Best,
-    /// For TCP those for old kernels at once, to try them on a new one.
-    LowerTcp,
-}
 
 /// The loaded programs and their maps. The programs run until this is dropped.
 pub struct Kernel {
@@ -150,10 +71,9 @@ pub struct Kernel {
     listens: Listens,
     translations: Translations,
     populations: Populations,
-    processes: Table<Process, abi::WorkloadKey>,
+    processes: Table<ThreadGroup, abi::Process>,
     delays: DelayTables,
-    losses: MapHandle,
-    losses_told: Vec<u64>,
+    losses: KernelLosses,
     /// Cgroups that were there at the start and found no room.
     unseeded: u64,
     processes_alive: u32,
@@ -194,13 +114,13 @@ impl Kernel {
     }
 
     fn new(
-        loaded: Loaded,
+        mut loaded: Loaded,
         hierarchy: Option<Hierarchy>,
         options: &LoadOptions,
     ) -> Result<Self, LoadError> {
         let sizes = options.sizes;
+        let skippable = std::mem::take(&mut loaded.skippable);
         let fd = |name| loaded.map(name).map(|map| map.fd().as_fd());
-        let cpus = aya::util::nr_cpus().map_err(|(_, source)| source)?;
         let listens = Table::new(maps::LISTENS, fd(maps::LISTENS)?, sizes.listens)?;
         let flows = Table::new(maps::FLOWS, fd(maps::FLOWS)?, sizes.flows)?;
         let others = Table::new(maps::OTHER_FLOWS, fd(maps::OTHER_FLOWS)?, sizes.other_flows)?;
@@ -214,7 +134,7 @@ impl Kernel {
             fd(maps::TRANSLATIONS)?,
             sizes.translations,
         )?;
-        let losses = MapHandle::new(fd(maps::LOSSES)?, size_of::<u32>(), size_of::<u64>() * cpus)?;
+        let losses = KernelLosses::new(fd(maps::LOSSES)?, skippable)?;
         let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
         let ports = Table::new(maps::LISTEN_PORTS, fd(maps::LISTEN_PORTS)?, sizes.listens)?;
         Ok(Self {
@@ -232,7 +152,6 @@ impl Kernel {
             processes,
             delays: DelayTables::new(delays, threads, &options.proc_root),
             losses,
-            losses_told: Vec::new(),
             unseeded: 0,
             processes_alive: 0,
             polled_ns: 0,
@@ -312,52 +231,13 @@ impl Kernel {
         ] {
             emit(&Record::MapFill(MapFill { entries, ..table }));
         }
-        self.emit_losses(all, emit)
-    }
-
-    fn emit_losses(
-        &mut self,
-        all: bool,
-        emit: &mut dyn FnMut(&Record<'_>),
-    ) -> Result<(), SourceError> {
-        let mut losses = Vec::with_capacity(abi::LOSS_STAGES.len() * abi::LOSS_REASONS.len() + 2);
-        for (index, (stage, reason)) in (0_u32..).zip(abi::losses()) {
-            losses.push(Loss {
-                stage,
-                reason,
-                total: self.kernel_loss(index)?,
-            });
-        }
-        losses.push(Loss {
+        let unseeded = Loss {
             stage: "existing_cgroups",
             reason: "refused",
             total: self.unseeded,
-        });
-        losses.push(self.flows.loss());
-        for (index, loss) in losses.iter().enumerate() {
-            if all || self.losses_told.get(index) != Some(&loss.total) {
-                emit(&Record::Loss(*loss));
-            }
-        }
-        self.losses_told = losses.iter().map(|loss| loss.total).collect();
-        Ok(())
-    }
-
-    /// The sum over all CPUs.
-    fn kernel_loss(&self, index: u32) -> Result<u64, SourceError> {
-        let mut values = vec![0; self.losses.value_bytes()];
-        self.losses
-            .lookup(&index.to_ne_bytes(), &mut values)
-            .map_err(|source| SourceError::Map {
-                map: maps::LOSSES,
-                source,
-            })?;
-        let totals = values
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|bytes| u64::from_ne_bytes(*bytes));
-        Ok(totals.sum())
+        };
+        let lost_here = [unseeded, self.flows.loss()];
+        self.losses.poll(&lost_here, all, emit)
     }
 
     fn hint(

@@ -14,9 +14,9 @@ use super::table::{Batch, Table};
 
 /// A thread group id, as a map's key.
 #[derive(Debug)]
-pub(super) struct Process;
+pub(super) struct ThreadGroup;
 
-impl Decode for Process {
+impl Decode for ThreadGroup {
     const BYTES: usize = 4;
 
     fn read(_: &mut Reader<'_>) -> Self {

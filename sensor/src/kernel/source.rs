@@ -35,10 +35,11 @@ pub trait Source {
     /// A map could not be read: not all were given.
     fn destinations(&mut self, visit: &mut dyn FnMut(IpAddr)) -> Result<(), SourceError>;
 
-    /// Walks all open files for the holders of listening sockets. Called every ten seconds.
+    /// Walks all tasks and open files: for the holders of listening sockets, and for what no hook told. Called every
+    /// ten seconds.
     ///
     /// # Errors
-    /// The walk could not begin or broke off; holders stay as they were.
+    /// A walk could not begin or broke off; holders stay as they were.
     fn rescan(&mut self) -> Result<(), SourceError>;
 }
 
@@ -50,6 +51,15 @@ pub enum SourceError {
     Map {
         /// Name of the map.
         map: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The state of a program could not be read.
+    #[error("cannot read the state of a program of {hook}")]
+    Program {
+        /// Name of the hook.
+        hook: &'static str,
         /// What the kernel said.
         #[source]
         source: std::io::Error,

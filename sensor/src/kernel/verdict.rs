@@ -19,13 +19,12 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    /// A hook that another one needs is not on its first rung.
-    pub(super) fn because_of(needed: &HookState) -> Self {
-        let reason = format!("of no use without the first rung of {}", needed.name);
+    /// A program that the hook needs does not run.
+    pub(super) fn without(needed: &'static str) -> Self {
         Self {
-            program: needed.name,
+            program: needed,
             unsupported: true,
-            reason,
+            reason: "of no use without this program".to_owned(),
         }
     }
 }
@@ -182,13 +181,16 @@ mod tests {
     fn the_first_rung_is_ok() {
         let hook = judge(probe("tcp_state"), &[], Some(0));
         assert_eq!(hook.record().verdict, Verdict::Ok);
-        assert_eq!(hook.record().rung, "tp_btf/inet_sock_set_state");
+        assert_eq!(
+            hook.record().rung,
+            "tp_btf/inet_sock_set_state, sockops, cgroup/sock_release"
+        );
         assert_eq!(hook.record().detail, "");
     }
 
     #[test]
     fn a_lower_rung_says_what_is_missing_and_why() {
-        let hook = judge(probe("tcp_state"), &[refusal(true)], Some(1));
+        let hook = judge(probe("tcp_state"), &[refusal(true)], Some(2));
         assert_eq!(hook.verdict, Verdict::Degraded);
         assert!(
             hook.detail.contains("sockets older than the sensor"),

@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::fd::AsFd;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::sockopt::Ipv6V6Only;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, listen, setsockopt, socket};
 use nodescope_sensor::kernel::{Kernel, Rungs, Source as _};
 
 use super::support::{Node, Told};
@@ -46,6 +48,70 @@ fn opens_and_closes_best() {
 #[test]
 fn opens_and_closes_for_old_kernels() {
     opens_and_closes(Rungs::LowerTcp, "listen-lower");
+}
+
+/// The kernel gives the port after the state has changed.
+fn a_port_nobody_bound_is_told_at_once(rungs: Rungs, test: &str) {
+    let Some(node) = Node::new(test) else { return };
+    let mut kernel = node.load(rungs);
+    let socket = socket(
+        AddressFamily::Inet,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    );
+    let socket = socket.expect("a socket");
+    listen(&socket, Backlog::new(1).expect("a backlog")).expect("to listen");
+    let listener = TcpListener::from(socket);
+    let port = port(&listener);
+    let opened = urgent(&mut kernel).listens[&port].clone();
+    assert_eq!(
+        (opened.ip, opened.pid, opened.open),
+        (
+            Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(),
+            std::process::id(),
+            true
+        )
+    );
+    drop(listener);
+    assert!(!urgent(&mut kernel).listens[&port].open);
+}
+
+#[test]
+fn a_port_nobody_bound_best() {
+    a_port_nobody_bound_is_told_at_once(Rungs::Best, "autobind-best");
+}
+
+#[test]
+fn a_port_nobody_bound_for_old_kernels() {
+    a_port_nobody_bound_is_told_at_once(Rungs::LowerTcp, "autobind-lower");
+}
+
+fn ipv6_alone(rungs: Rungs, test: &str) {
+    let Some(node) = Node::new(test) else { return };
+    let mut kernel = node.load(rungs);
+    let socket = socket(
+        AddressFamily::Inet6,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    );
+    let socket = socket.expect("a socket");
+    setsockopt(&socket, Ipv6V6Only, &true).expect("to refuse IPv4");
+    listen(&socket, Backlog::new(1).expect("a backlog")).expect("to listen");
+    let listener = TcpListener::from(socket);
+    let opened = urgent(&mut kernel).listens[&port(&listener)].clone();
+    assert_eq!((opened.ip, opened.ipv6_only), (Ipv6Addr::UNSPECIFIED, true));
+}
+
+#[test]
+fn ipv6_alone_best() {
+    ipv6_alone(Rungs::Best, "v6only-best");
+}
+
+#[test]
+fn ipv6_alone_for_old_kernels() {
+    ipv6_alone(Rungs::LowerTcp, "v6only-lower");
 }
 
 #[test]

@@ -85,6 +85,12 @@ held() {
     settle
 }
 
+# Counts must be exact although the kernel skips runs of the hooks here, most of all 7.x.
+show_skipped() {
+    echo "  runs of hooks that the kernel skipped:" \
+        "$(scrape | sed -n 's/^nodescope_records_lost_total{.*stage="\([a-z_]*\)".*} \(.*\)$/\1 \2/p;' | tr '\n' ' ')"
+}
+
 # Connections older than the sensor are open, and were not connected while it watched.
 older() {
     systemctl stop nodescope-aggregator nodescope-sensor
@@ -108,6 +114,7 @@ unanswered
 namespaces
 short_processes
 settle
+show_skipped
 listener_stays
 held
 older
