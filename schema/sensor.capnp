@@ -31,7 +31,6 @@ struct Processes {
 enum FlowKind {
   destination @0;
   other @1;
-  evicted @2;
 }
 
 struct FlowKey {

@@ -147,8 +147,6 @@ pub enum FlowKind {
     Destination,
     /// Everything of this owner for which the kernel's table had no room.
     Other,
-    /// Everything of this owner that the sensor removed from the table to make room.
-    Evicted,
 }
 
 /// Counters of a flow.
@@ -308,7 +306,8 @@ pub enum Record<'a> {
     Processes(Processes),
     /// A flow.
     Flow(Flow<'a>),
-    /// This flow left the kernel's table; its totals are in the owner's [`FlowKind::Evicted`] flow from now on.
+    /// This flow left the kernel's table, to make room; its last totals were told before. If it does something again, it
+    /// begins again at 0, as a later generation.
     FlowEvicted(FlowKey<'a>),
     /// A listening socket.
     Listen(Listen<'a>),

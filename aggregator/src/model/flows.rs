@@ -92,7 +92,7 @@ impl FlowId {
                     port => address(self.actual_ip, port),
                 },
             },
-            FlowKind::Other | FlowKind::Evicted => Destination::Other,
+            FlowKind::Other => Destination::Other,
         }
     }
 }

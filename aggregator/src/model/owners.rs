@@ -390,7 +390,7 @@ impl Model {
                 self.settings.filter.tracks(asked, actual)
                     && (id.host_netns || !(asked.ip().is_loopback() || actual.ip().is_loopback()))
             }
-            Destination::Other => id.kind != FlowKind::Evicted,
+            Destination::Other => true,
         }
     }
 

@@ -25,7 +25,7 @@ macro_rules! same_members {
     };
 }
 
-same_members!(FlowKind: Destination, Other, Evicted);
+same_members!(FlowKind: Destination, Other);
 same_members!(Verdict: Ok, Degraded, Unsupported, Failed);
 same_members!(Refusal: BadArgument, NotFound, Forbidden, RateLimited, Io, Unknown, Busy);
 same_members!(FileKind: DockerConfig, DockerDaemon, ContainerdBundle, StorageBundle, StorageContainers, LxcConfig, SystemUuid);
@@ -56,9 +56,6 @@ mod tests {
         assert_numbers!(FileKind, FileKind::ALL);
         assert_numbers!(Refusal, Refusal::ALL);
         assert_numbers!(Verdict, Verdict::ALL);
-        assert_numbers!(
-            FlowKind,
-            [FlowKind::Destination, FlowKind::Other, FlowKind::Evicted]
-        );
+        assert_numbers!(FlowKind, [FlowKind::Destination, FlowKind::Other]);
     }
 }

@@ -43,11 +43,7 @@ fn owner() -> impl Strategy<Value = Owner<'static>> {
 }
 
 fn flow_key() -> impl Strategy<Value = FlowKey<'static>> {
-    let kinds = select(vec![
-        FlowKind::Destination,
-        FlowKind::Other,
-        FlowKind::Evicted,
-    ]);
+    let kinds = select(vec![FlowKind::Destination, FlowKind::Other]);
     let address = || (any::<u128>(), any::<u16>());
     (owner(), address(), address(), any::<bool>(), kinds).prop_map(
         |(owner, remote, actual, host_netns, kind)| FlowKey {

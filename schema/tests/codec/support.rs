@@ -126,7 +126,7 @@ pub(crate) const RECORDS: [(&str, Record<'static>); 13] = [
         Record::FlowEvicted(FlowKey {
             remote_ip: Ipv6Addr::new(0x2001, 0xdb8, 1, 2, 3, 4, 5, 6),
             host_netns: false,
-            kind: FlowKind::Evicted,
+            kind: FlowKind::Other,
             ..FLOW_KEY
         }),
     ),

@@ -1,24 +1,19 @@
 //! Flows: what changed, and making room before the kernel's table is full.
 //!
 //! When the table is more than three quarters full, entries without a connection that were idle for
-//! [`LoadOptions::evict_idle`](super::LoadOptions::evict_idle) go,
-//! oldest first, until it is at most half full. Their totals are added up per owner in the process and told as the
-//! owner's `Evicted` flow.
+//! [`LoadOptions::evict_idle`](super::LoadOptions::evict_idle) go, oldest first, until it is at most half full. Who
+//! listens is told their last totals; one who comes later cannot know them, so they count as lost.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use nodescope_ebpf::abi;
+use nodescope_ebpf::abi::{self, Decode as _};
 use nodescope_schema as schema;
-use nodescope_schema::{FlowKind, FlowTotals, Loss, MapFill, Record};
+use nodescope_schema::{Loss, MapFill, Record};
 
 use super::SourceError;
 use super::convert;
 use super::table::{Batch, Table};
-
-/// Owners with evicted flows; above, totals of further ones are lost and counted.
-const EVICTED_OWNERS_MAX: usize = 16_384;
 
 /// All flows.
 #[derive(Debug)]
@@ -26,12 +21,9 @@ pub(super) struct Flows {
     table: Table<abi::FlowKey, abi::Flow>,
     others: Table<abi::FlowKey, abi::Flow>,
     other_entries: u32,
-    evicted: HashMap<abi::Owner, FlowTotals>,
     /// An entry idle for less stays.
     idle_ns: u64,
-    /// When loading ended: the generation of the `Evicted` flows, which live as long as the process.
-    generation_ns: u64,
-    lost: u64,
+    evicted: u64,
 }
 
 /// An entry that may go.
@@ -46,16 +38,13 @@ impl Flows {
         table: Table<abi::FlowKey, abi::Flow>,
         others: Table<abi::FlowKey, abi::Flow>,
         idle: Duration,
-        generation_ns: u64,
     ) -> Self {
         Self {
             table,
             others,
             other_entries: 0,
-            evicted: HashMap::new(),
             idle_ns: u64::try_from(idle.as_nanos()).unwrap_or(u64::MAX),
-            generation_ns,
-            lost: 0,
+            evicted: 0,
         }
     }
 
@@ -71,12 +60,12 @@ impl Flows {
         }
     }
 
-    /// Flows whose totals did not fit into the sums of what was evicted.
+    /// Flows that had to go.
     pub(super) fn loss(&self) -> Loss<'static> {
         Loss {
-            stage: "evicted_flows",
-            reason: "full",
-            total: self.lost,
+            stage: "kernel_flows",
+            reason: "evicted",
+            total: self.evicted,
         }
     }
 
@@ -87,18 +76,9 @@ impl Flows {
         since_ns: u64,
         emit: &mut dyn FnMut(&Record<'_>),
     ) -> Result<u32, SourceError> {
-        for (owner, totals) in &self.evicted {
-            if totals.updated_ns >= since_ns {
-                emit(&self.evicted_record(owner, *totals));
-            }
-        }
         let mut tell = |_: &[u8], key: abi::FlowKey, flow: abi::Flow| {
             if flow.updated_ns >= since_ns {
-                emit(&Record::Flow(schema::Flow {
-                    key: convert::flow_key(&key),
-                    generation: flow.generation_ns,
-                    totals: convert::totals(&flow),
-                }));
+                emit(&record(&key, &flow));
             }
         };
         self.other_entries = self.others.for_each(batch, &mut tell)?;
@@ -117,23 +97,6 @@ impl Flows {
             }
         });
         visited.map(drop)
-    }
-
-    fn evicted_record<'a>(&self, owner: &'a abi::Owner, totals: FlowTotals) -> Record<'a> {
-        let key = schema::FlowKey {
-            owner: convert::owner(owner),
-            remote_ip: Ipv6Addr::UNSPECIFIED,
-            remote_port: 0,
-            actual_ip: Ipv6Addr::UNSPECIFIED,
-            actual_port: 0,
-            host_netns: false,
-            kind: FlowKind::Evicted,
-        };
-        Record::Flow(schema::Flow {
-            key,
-            generation: self.generation_ns,
-            totals,
-        })
     }
 
     /// Makes room if `entries` are too many, and says which flows went.
@@ -161,34 +124,25 @@ impl Flows {
         })?;
         idle.sort_unstable();
         for entry in idle.iter().take(excess) {
-            let Some(key) = <abi::FlowKey as abi::Decode>::from_bytes(&entry.key) else {
+            let Some(key) = abi::FlowKey::from_bytes(&entry.key) else {
                 continue;
             };
             if let Some(flow) = self.table.take(&entry.key)? {
-                self.fold(&key.owner, &flow, now_ns);
+                self.evicted += 1;
+                emit(&record(&key, &flow));
                 emit(&Record::FlowEvicted(convert::flow_key(&key)));
-                if let Some(totals) = self.evicted.get(&key.owner) {
-                    emit(&self.evicted_record(&key.owner, *totals));
-                }
             }
         }
         Ok(())
     }
+}
 
-    fn fold(&mut self, owner: &abi::Owner, flow: &abi::Flow, now_ns: u64) {
-        if self.evicted.len() >= EVICTED_OWNERS_MAX && !self.evicted.contains_key(owner) {
-            self.lost += 1;
-            return;
-        }
-        let sum = self.evicted.entry(*owner).or_default();
-        sum.connects += flow.connects;
-        sum.failures += flow.failures;
-        sum.retransmits += flow.retransmits;
-        sum.sent_bytes += flow.sent_bytes;
-        sum.received_bytes += flow.received_bytes;
-        sum.connect_time_ns += flow.connect_time_ns;
-        sum.updated_ns = now_ns;
-    }
+fn record<'a>(key: &'a abi::FlowKey, flow: &abi::Flow) -> Record<'a> {
+    Record::Flow(schema::Flow {
+        key: convert::flow_key(key),
+        generation: flow.generation_ns,
+        totals: convert::totals(flow),
+    })
 }
 
 /// How many of `entries` should go: none up to three quarters of `capacity`, else all above half of it.

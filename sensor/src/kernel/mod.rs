@@ -145,7 +145,7 @@ impl Kernel {
             events: loaded.events,
             existing: Existing::new(loaded.iterators, scan, ports),
             cgroups,
-            flows: Flows::new(flows, others, options.evict_idle, monotonic_ns()),
+            flows: Flows::new(flows, others, options.evict_idle),
             listens: Listens::new(listens),
             translations: Translations::new(translations),
             populations: Populations::new(populations),
