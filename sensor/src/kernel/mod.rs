@@ -231,6 +231,14 @@ impl Kernel {
         ] {
             emit(&Record::MapFill(MapFill { entries, ..table }));
         }
+        self.emit_losses(all, emit)
+    }
+
+    fn emit_losses(
+        &mut self,
+        all: bool,
+        emit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<(), SourceError> {
         let unseeded = Loss {
             stage: "existing_cgroups",
             reason: "refused",
@@ -238,6 +246,13 @@ impl Kernel {
         };
         let lost_here = [unseeded, self.flows.loss()];
         self.losses.poll(&lost_here, all, emit)
+    }
+
+    fn emit_hooks(&mut self, emit: &mut dyn FnMut(&Record<'_>)) {
+        for hook in &self.hooks {
+            emit(&Record::Hook(hook.record()));
+        }
+        self.hooks_told = true;
     }
 
     fn hint(
@@ -289,10 +304,7 @@ impl Source for Kernel {
     fn poll(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
         let now_ns = monotonic_ns();
         if !self.hooks_told {
-            self.hooks
-                .iter()
-                .for_each(|hook| emit(&Record::Hook(hook.record())));
-            self.hooks_told = true;
+            self.emit_hooks(emit);
         }
         self.delays.scan(&self.existing, monotonic_ns)?;
         self.emit(self.polled_ns.saturating_sub(SLACK_NS).max(1), emit)?;
@@ -301,15 +313,17 @@ impl Source for Kernel {
     }
 
     fn snapshot(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
-        self.hooks
-            .iter()
-            .for_each(|hook| emit(&Record::Hook(hook.record())));
-        self.hooks_told = true;
+        self.emit_hooks(emit);
         self.emit(0, emit)
     }
 
     fn destinations(&mut self, visit: &mut dyn FnMut(IpAddr)) -> Result<(), SourceError> {
         self.flows.destinations(&mut self.batch, visit)
+    }
+
+    fn report(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        self.emit_hooks(emit);
+        self.emit_losses(true, emit)
     }
 
     fn rescan(&mut self) -> Result<(), SourceError> {

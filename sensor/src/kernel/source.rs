@@ -35,6 +35,12 @@ pub trait Source {
     /// A map could not be read: not all were given.
     fn destinations(&mut self, visit: &mut dyn FnMut(IpAddr)) -> Result<(), SourceError>;
 
+    /// How the source does: hooks and losses.
+    ///
+    /// # Errors
+    /// A loss could not be read.
+    fn report(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError>;
+
     /// Walks all tasks and open files: for the holders of listening sockets, and for what no hook told. Called every
     /// ten seconds.
     ///

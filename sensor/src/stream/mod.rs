@@ -45,6 +45,8 @@ const ROUND_PATIENCE: Duration = Duration::from_millis(500);
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 /// Least time between two looks at the kernel's hints: however many come, they are taken together.
 const URGENT_INTERVAL: Duration = Duration::from_millis(20);
+/// Least time between two answers to a wish for the status; what comes meanwhile is answered together.
+const REPORT_INTERVAL: Duration = Duration::from_millis(200);
 /// How often open files are searched for the holders of listening sockets.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// How often ping targets are looked for in the kernel's counts.
@@ -94,6 +96,8 @@ pub struct Stream<S> {
     snapshot_wanted: bool,
     snapshot_allowed: Instant,
     urgent_allowed: Instant,
+    report_wanted: bool,
+    report_allowed: Instant,
     polls: Every,
     rescans: Every,
     statuses: Every,
@@ -121,6 +125,8 @@ impl<S: Source> Stream<S> {
             snapshot_wanted,
             snapshot_allowed: now,
             urgent_allowed: now,
+            report_wanted: false,
+            report_allowed: now,
             polls: Every::new(parts.poll_interval, now),
             rescans: Every::new(RESCAN_INTERVAL, now),
             statuses: Every::new(STATUS_INTERVAL, now),
@@ -175,6 +181,9 @@ impl<S: Source> Stream<S> {
             self.status();
         }
         self.ping(now);
+        if self.report_wanted && now >= self.report_allowed {
+            self.report(now);
+        }
         if self.snapshot_wanted && now >= self.snapshot_allowed {
             self.snapshot(now);
         }
@@ -210,6 +219,20 @@ impl<S: Source> Stream<S> {
         self.outlet.begin(ROUND_PATIENCE);
         self.push_status();
         self.outlet.finish();
+    }
+
+    /// What a client that asks is told.
+    fn report(&mut self, now: Instant) {
+        self.outlet.begin(ROUND_PATIENCE);
+        let result = self.source.report(&mut |record| self.outlet.push(record));
+        for hook in self.pinger.hooks() {
+            self.outlet.push(&Record::Hook(hook));
+        }
+        self.push_status();
+        self.outlet.finish();
+        self.report_wanted = false;
+        self.report_allowed = now + REPORT_INTERVAL;
+        self.check_source(&result);
     }
 
     fn push_status(&mut self) {
@@ -309,8 +332,8 @@ impl<S: Source> Stream<S> {
     fn take_turn(&mut self, turn: Turn) {
         match turn {
             Turn::Continue => {}
-            Turn::Status => self.status(),
             Turn::PingTargets => self.set_ping_targets(),
+            Turn::Status => self.report_wanted = true,
             Turn::Broken => {
                 self.outlet.losses.add(Lost::ClientBroken, 1);
                 self.tell(format_args!("closed a connection that broke the protocol"));

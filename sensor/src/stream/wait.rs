@@ -92,6 +92,9 @@ impl<S: Source> Stream<S> {
         if self.snapshot_wanted {
             next = next.min(self.snapshot_allowed);
         }
+        if self.report_wanted {
+            next = next.min(self.report_allowed);
+        }
         let waits = [self.door.wait(now), self.messages.wait(now)];
         let waits = waits
             .into_iter()
