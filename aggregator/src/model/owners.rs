@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use nodescope_schema::{Cgroup, CgroupKey, FlowKind, Processes, Workload};
+use nodescope_schema::{Cgroup, CgroupKey, Processes, Workload};
 
 use super::Model;
 use super::flows::{Destination, Executable, FlowId, FlowTarget};
