@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * What the BPF programs and the sensor share: keys and values of the maps, in fixed-width types with explicit padding.
- * src/abi.rs mirrors it by hand; tests/layout.rs compares every offset with the object's BTF.
+ * src/abi.rs and src/abi/ mirror it by hand; tests/layout.rs compares every offset with the object's BTF.
  *
  * Addresses are 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. Ports are in host order. Times are CLOCK_MONOTONIC.
  */

@@ -1,4 +1,4 @@
-//! Proves that `src/abi.rs` reads every field where `include/abi.h` puts it, from the BTF of the object itself.
+//! Proves that `src/abi.rs` and `src/abi/` read every field where `include/abi.h` puts it, from the BTF of the object itself.
 //!
 //! For each struct it fills bytes with a different value in every field, as the BTF lays them out, decodes them and
 //! compares field by field. Renaming, moving or resizing a field on one side only fails here.
