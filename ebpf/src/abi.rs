@@ -21,6 +21,7 @@ pub use translation::{Translation, Tuple};
 
 /// Longest file name of an executable, with its terminating zero.
 pub const EXECUTABLE_BYTES: usize = 32;
+
 /// Where a process runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct WorkloadKey {
