@@ -138,9 +138,10 @@ fn what_lived_a_moment_counts_in_full_and_once() {
     let told = poll_until(&node, &mut kernel, cgroup.id, 0);
     let counted = totals(&told, cgroup.id).cpu_ns;
     eprintln!("told {counted} ns, expected {sum} ns");
-    // They said it before their way out, on which they wait for each other again.
+    // They said it before their way out, on which they wait again, for each other and for a busy machine; counted twice
+    // it would be twice as much.
     assert!(
-        counted >= sum && counted - sum < sum / 10,
+        counted >= sum && counted < sum + sum / 2,
         "{counted} and not {sum} ns"
     );
     // Walks do not count again what has ended.
