@@ -4,6 +4,8 @@
 # usage: scripts/bench.sh [CARGO BENCH ARGUMENT]...     for example: scripts/bench.sh --package nodescope-tests
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/toolchain.sh
+. scripts/toolchain.sh
 
 scripts/deps.sh build
 [ $# -gt 0 ] || set -- --workspace

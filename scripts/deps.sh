@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what is missing to build (and, with 'test', 'lint' or 'vm', to test or check) nodescope on Debian and Ubuntu.
+# Installs what is missing to build (and, with 'test', 'lint', 'fuzz' or 'vm', to check) nodescope on Debian and Ubuntu.
 #
-# usage: scripts/deps.sh [build|test|lint|vm]...
+# usage: scripts/deps.sh [build|test|lint|fuzz|vm]...
 #
 # Says what it installs and nothing when nothing is missing. What counts is whether a program or a file is there, not
 # which package it came from. No daemon is started or enabled by it. Without root it says what to install and exits 77.
 set -euo pipefail
+# shellcheck source=scripts/toolchain.sh
+. "$(dirname "$0")/toolchain.sh"
 
 # group | program or absolute path that must exist | package
 table() {
@@ -37,6 +39,8 @@ test|mkfs.ext4|e2fsprogs
 test|mkfs.xfs|xfsprogs
 test|java|default-jre-headless
 test|javac|ecj
+test|systemd-analyze|systemd
+fuzz|c++|g++
 lint|clang-format|clang-format
 lint|shellcheck|shellcheck
 vm|qemu-system-x86_64|qemu-system-x86

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Fuzzes every reader of foreign bytes, FUZZ_SECONDS each (default 60). Stops at the first finding.
+# Fuzzes every reader of foreign bytes, FUZZ_SECONDS each (default 60). Stops at the first finding. Installs cargo-fuzz when
+# it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/deps.sh build
+# shellcheck source=scripts/toolchain.sh
+. scripts/toolchain.sh
+scripts/deps.sh build fuzz
 if ! cargo fuzz --version >/dev/null 2>&1; then
-    echo "scripts/fuzz.sh: needs cargo-fuzz: cargo install cargo-fuzz" >&2
-    exit 69
+    echo "scripts/fuzz.sh: installing cargo-fuzz with cargo"
+    cargo install --quiet --locked cargo-fuzz
 fi
 # cargo-fuzz passes sanitizer flags, which the stable compiler takes only with this.
 export RUSTC_BOOTSTRAP=1

@@ -43,10 +43,12 @@ parse_arguments() {
 
 build_programs() {
     [ "$build" = yes ] || return 0
+    # shellcheck source=scripts/toolchain.sh
+    . scripts/toolchain.sh
     scripts/deps.sh build
     local options=(--package nodescope-sensor --package nodescope-aggregator)
     [ "$profile" = debug ] || options+=("--$profile")
-    cargo build --quiet "${options[@]}"
+    cargo_as_caller build "${options[@]}"
 }
 
 make_user() {
@@ -115,6 +117,7 @@ clean_up() {
     [ -z "$bin_dir" ] || rm -rf "$bin_dir"
     [ -z "$own_socket" ] || rm -f "$run_dir/sensor.sock"
     [ -z "$made_run_dir" ] || rmdir "$run_dir" 2>/dev/null || say "$run_dir is not empty, it stays"
+    [ -z "$bin_dir" ] || say "stopped"
 }
 
 http_status() {

@@ -58,6 +58,7 @@ function print_hooks(    keys, count, at) {
     count = sorted(hooks, keys)
     printf "\n%-24s %-12s %s\n", "HOOK", "VERDICT", "BY"
     for (at = 1; at <= count; at++) print hooks[keys[at]]
+    if (troubled) print "(nodescope-sensor --check says why a hook is not ok)"
 }
 
 function print_containers(    keys, count, at, key, text) {
@@ -96,6 +97,7 @@ metric == "container_net_tcp_active_connections" { flows[flow] = 1; active[flow]
 metric == "container_net_tcp_bytes_sent_total" { sent[flow] += number }
 metric == "container_net_tcp_bytes_received_total" { received[flow] += number }
 metric == "nodescope_sensor_hook" && number > 0 {
+    if (label["verdict"] != "ok") troubled = 1
     hooks[label["hook"]] = sprintf("%-24s %-12s %s", label["hook"], label["verdict"], label["rung"])
 }
 

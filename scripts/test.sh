@@ -5,6 +5,8 @@
 # usage: scripts/test.sh [CARGO TEST ARGUMENT]...       for example: scripts/test.sh --package nodescope-schema
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/toolchain.sh
+. scripts/toolchain.sh
 
 groups=(build test)
 if [ "$(id -u)" -ne 0 ]; then
