@@ -3,13 +3,14 @@
 #
 # usage: tests/vm/image.sh DIR
 #
-# Built once: again only after a change of this file or of guest/. The virtual machines write to throwaway snapshots.
+# Built once, and named after the content of this file and of guest/. The virtual machines write to throwaway snapshots.
 set -euo pipefail
 
 readonly suite=bookworm
-# What the jobs call beside systemd's own tools.
-readonly packages=systemd,systemd-sysv,udev,dbus,iproute2,nftables,curl,procps,util-linux
-readonly image_size=1200M
+# What the jobs call beside systemd's own tools; containers need neither network nor overlay.
+readonly packages=systemd,systemd-sysv,udev,dbus,iproute2,nftables,curl,procps,util-linux,e2fsprogs,\
+docker.io,apparmor,containerd,runc,podman,crun
+readonly image_size=1800M
 # Nobody logs in, nothing is updated, no clock is set.
 readonly masked=(
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
@@ -18,8 +19,7 @@ readonly masked=(
 
 vm_dir=$(realpath -m "${1:?usage: image.sh DIR}")
 guest=$(realpath "$(dirname "$0")/guest")
-image=$vm_dir/root.ext4
-stamp=$(cat "$0" "$guest"/* | sha256sum | cut -d' ' -f1)
+image=$vm_dir/root-$(cat "$0" "$guest"/* | sha256sum | cut -c1-12).ext4
 
 bootstrap() {
     timeout 900 mmdebstrap --quiet --variant=minbase --include="$packages" \
@@ -34,6 +34,8 @@ configure() {
     install -m 0644 "$guest/nodescope-job.service" "$units/"
     mkdir -p "$units/multi-user.target.wants"
     ln -s ../nodescope-job.service "$units/multi-user.target.wants/"
+    # Started by the job that uses them.
+    find "$units" -path '*.wants/*' \( -name 'docker*' -o -name 'containerd*' -o -name 'podman*' \) -delete
     for unit in "${masked[@]}"; do
         ln -sf /dev/null "$units/$unit"
     done
@@ -45,7 +47,7 @@ configure() {
     echo 'nodescope:x:990:990::/nonexistent:/usr/sbin/nologin' >>"$root/etc/passwd"
 }
 
-if [ ! -s "$image" ] || [ "$(cat "$image.stamp" 2>/dev/null)" != "$stamp" ]; then
+if [ ! -s "$image" ]; then
     mkdir -p "$vm_dir"
     work=$(mktemp -d -p "$vm_dir")
     trap 'rm -rf "$work"' EXIT
@@ -56,6 +58,5 @@ if [ ! -s "$image" ] || [ "$(cat "$image.stamp" 2>/dev/null)" != "$stamp" ]; the
     truncate -s "$image_size" "$work/root.ext4"
     mke2fs -q -t ext4 -O ^has_journal -d "$work/root" "$work/root.ext4"
     mv "$work/root.ext4" "$image"
-    echo "$stamp" >"$image.stamp"
 fi
 echo "$image"

@@ -5,19 +5,24 @@
 # usage: tests/vm/run.sh [--no-build] [--jobs NAME,...] [SERIES...]      default 5.10 6.1 6.12; ALL adds 6.17 6.18 7.3
 #
 # Needs root (for the image) and a Debian 12 host: the image is Debian 12, and programs built here need its C library.
-# Everything is kept in target/vm; consoles in target/vm/log.
+# Everything is kept in target/vm; consoles in target/vm/log. A machine that does not come up is started again, a job that
+# fails is not.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 readonly usual=(5.10 6.1 6.12)
 readonly more=(6.17 6.18 7.3)
-readonly unified_jobs=check,traffic,resources,activation,retransmits,nat
+readonly unified_jobs=check,traffic,resources,activation,retransmits,nat,services,containers
 readonly v1_jobs=v1
+readonly boot_tries=3
+# Little more than what jobs/run.sh gives each.
+readonly job_seconds=620
 vm_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")/vm
 programs=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug
 results=$vm_dir/results
 wanted=$unified_jobs,$v1_jobs
 build=yes
+image=
 series=()
 
 usage() {
@@ -64,6 +69,7 @@ prepare_job() {
         strip --output-file="$vm_dir/job/bin/$program" "$programs/$program"
     done
     copy_ipvsadm
+    cp -r systemd packaging "$vm_dir/job/"
     cp -r tests/vm/jobs "$vm_dir/job/jobs"
     mv "$vm_dir/job/jobs/run.sh" "$vm_dir/job/run.sh"
 }
@@ -84,14 +90,20 @@ copy_ipvsadm() {
 
 # boot KERNEL_DIR SERIES CGROUPS JOBS [KERNEL_PARAMETER]...
 boot() {
-    local kernel=$1 name=$2 cgroups=$3 jobs status=0 log
+    local kernel=$1 name=$2 cgroups=$3 jobs status log try
     jobs=$(selection "$4")
     shift 4
     [ -n "$jobs" ] || return 0
     echo "$jobs" >"$vm_dir/job/selection"
     log=$vm_dir/log/$name-$cgroups
     echo "=== $name, cgroups $cgroups"
-    tests/vm/boot.sh "$kernel" "$vm_dir/root.ext4" "$vm_dir/job" "$@" | tee "$log" || status=$?
+    for ((try = 1; try <= boot_tries; try++)); do
+        status=0
+        VM_LIMIT_SECONDS=$((job_seconds * ($(wc -l <<<"$jobs") + 1))) \
+            tests/vm/boot.sh "$kernel" "$image" "$vm_dir/job" "$@" | tee "$log" || status=$?
+        # That the machine did not come up.
+        [ "$status" -eq 124 ] || break
+    done
     collect "$name" "$cgroups" "$jobs" "$log"
     return "$status"
 }
@@ -126,7 +138,7 @@ main() {
     parse_arguments "$@"
     [ "$(id -u)" -eq 0 ] || { echo "run.sh: needs root" >&2 && exit 77; }
     scripts/deps.sh build vm
-    tests/vm/image.sh "$vm_dir" >/dev/null
+    image=$(tests/vm/image.sh "$vm_dir")
     build_programs
     prepare_job
     : >"$results"

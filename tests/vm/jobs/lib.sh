@@ -7,7 +7,7 @@ readonly bin=/opt/nodescope-job/bin
 readonly metrics_address=127.0.0.1:10300
 readonly sensor_socket=/run/nodescope/sensor.sock
 # Emulated, on a busy machine.
-readonly deadline_seconds=40
+readonly deadline_seconds=90
 # A value that was right must still be right after several polls.
 readonly settle_seconds=2
 

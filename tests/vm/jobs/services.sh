@@ -1,0 +1,87 @@
+#!/bin/bash
+# The shipped units as they are, with their sandboxes, where a package puts them: what the processes may, what is counted,
+# and that systemd brings back what dies.
+cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/vm/jobs/lib.sh
+. ./lib.sh
+# shellcheck source=tests/vm/jobs/package.sh
+. ./package.sh
+
+units() { systemctl show --property="$1" --value nodescope-sensor.service nodescope-aggregator.service | grep .; }
+restarts_of() { systemctl show --property=NRestarts --value "$1"; }
+restarted() { [ "$(restarts_of "$1")" = 1 ] && systemctl --quiet is-active "$1"; }
+
+# Hooks and verdicts, one a line, as a sensor without a sandbox finds them and as the service says.
+verdicts_of_root() { nodescope-sensor --check | sed '1,/^$/d' | awk '{ print $1, $2 }' | sort; }
+verdicts_of_service() {
+    scrape | sed -n 's/^nodescope_sensor_hook{\(.*\)} 1$/\1/p' |
+        sed -E 's/.*hook="([^"]*)".*verdict="([^"]*)".*/\1 \2/' | sort
+}
+
+sandboxes() {
+    check "the sensor's sandbox takes no hook away" \
+        diff <(verdicts_of_root) <(verdicts_of_service)
+    local unit threshold
+    while read -r unit threshold; do
+        check "$unit is exposed by $(exposure "$unit"), at most $threshold tenths" exposed_less "$unit" "$threshold"
+    done <<<$'nodescope-sensor 35\nnodescope-aggregator 15'
+    is "capabilities of the aggregator" "$(capabilities nodescope-aggregator)" "0000000000000000 0000000000000000"
+    # DAC_READ_SEARCH and BPF, and never more.
+    is "capabilities of the sensor" "$(capabilities nodescope-sensor)" "0000008000000004 0000000000000000"
+    is "the socket" "$(stat -c '%U:%G %a' "$sensor_socket")" "root:nodescope 660"
+}
+exposed_less() { systemd-analyze security --no-pager --threshold="$2" "$1.service" >/dev/null; }
+exposure() { systemd-analyze security --no-pager "$1.service" | sed -n 's/.*: \([0-9.]*\) .*/\1/p'; }
+# What it has, and what it could ever get.
+capabilities() {
+    awk '/^CapEff/ { has = $2 } /^CapBnd/ { may = $2 } END { print has, may }' \
+        "/proc/$(systemctl show --property=MainPID --value "$1")/status"
+}
+
+# Known traffic of one service after another; every one is a new container: traffic NAME PORT
+traffic() {
+    local line
+    line=$(load_run "$1" connect --to "127.0.0.1:$2" --count 40 --upload 1000 --download 20000)
+    expect_tcp "$1" "127.0.0.1:$2" 40 0 0 "$(field sent_bytes <<<"$line")" $((40 * 20000))
+    load_run "$1-refused" connect --to 127.0.0.1:7509 --count 7 >/dev/null
+    expect_tcp "$1-refused" 127.0.0.1:7509 0 7 0 0 0
+    settle
+}
+
+# What happens after a death is counted by the next one.
+deaths() {
+    local unit
+    for unit in nodescope-sensor nodescope-aggregator; do
+        systemctl kill --signal=KILL "$unit"
+        check "systemd starts $unit again" eventually restarted "$unit"
+        check "ready again" eventually is_ready
+        traffic "after-${unit#nodescope-}" 7401
+    done
+}
+
+# A violation of a unit's list of system calls is an error that a program may hide. Now it is death.
+strict() {
+    local unit
+    for unit in nodescope-sensor nodescope-aggregator; do
+        mkdir -p "/run/systemd/system/$unit.service.d"
+        printf '[Service]\nSystemCallErrorNumber=kill\n' >"/run/systemd/system/$unit.service.d/strict.conf"
+    done
+    systemctl daemon-reload
+    systemctl restart nodescope-sensor nodescope-aggregator
+    check "ready with strict filters" eventually is_ready
+    traffic strict 7401
+    is "restarts under strict filters" "$(units NRestarts | tr '\n' ' ')" "0 0 "
+}
+
+start_package
+serve server 127.0.0.1:7401
+sandboxes
+traffic client 7401
+deaths
+strict
+no_complaints
+check "they stop" systemctl disable --now --quiet nodescope-aggregator nodescope-sensor nodescope-sensor.socket
+is "results" "$(units Result | tr '\n' ' ')" "success success "
+check "the socket is gone" [ ! -e "$sensor_socket" ]
+remove_package
+finish
