@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use nodescope_schema::{
     FilesystemReply, FilesystemSpace, OpenFile, OpenJvmData, Refusal, Reply, Request, RequestKind,
-    StatFilesystem, encode_request,
+    SetPingTargets, StatFilesystem, encode_request,
 };
 use rustix::net::{SendFlags, send};
 use tokio::sync::oneshot;
@@ -39,6 +40,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Link {
+    /// Which connection it is.
+    number: u64,
     socket: Arc<OwnedFd>,
     pending: HashMap<u64, oneshot::Sender<Answer>>,
 }
@@ -56,6 +59,7 @@ impl Broker {
     /// A connection to the sensor exists.
     pub fn connected(&self, socket: Arc<OwnedFd>) {
         *self.link() = Some(Link {
+            number: self.shared.next_id.fetch_add(1, Ordering::Relaxed),
             socket,
             pending: HashMap::new(),
         });
@@ -86,6 +90,11 @@ impl Broker {
             // The caller may have given up in the meantime: then the descriptor is closed here.
             drop(waiting.send(answer));
         }
+    }
+
+    /// A number for the connection that exists, if one does; the next one has another.
+    pub fn connection(&self) -> Option<u64> {
+        self.link().as_ref().map(|link| link.number)
     }
 
     /// Requests without an answer.
@@ -119,6 +128,21 @@ impl Broker {
             Granted::Space(space) => Ok(space),
             Granted::Descriptor(_) => Err(OpenError::Refused(Refusal::Io)),
         }
+    }
+
+    /// Sets whose round trip the sensor measures. The set ends with the connection.
+    pub async fn set_ping_targets(&self, targets: &[IpAddr]) -> Result<(), OpenError> {
+        let octets = |ip: &IpAddr| match ip {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+            IpAddr::V6(ip) => ip.octets(),
+        };
+        let addresses: Vec<[u8; 16]> = targets.iter().map(octets).collect();
+        let targets = SetPingTargets {
+            addresses: &addresses,
+        };
+        self.ask(RequestKind::SetPingTargets(targets))
+            .await
+            .map(drop)
     }
 
     async fn ask(&self, kind: RequestKind<'_>) -> Result<Granted, OpenError> {

@@ -5,6 +5,7 @@
 
 mod applications;
 mod jvms;
+mod pings;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -86,6 +87,7 @@ impl Collect {
             self.volumes(),
             self.filesystems(),
             self.jvms(),
+            self.pings(),
             self.system_uuid()
         );
     }

@@ -53,6 +53,7 @@ impl NodePages {
                 now.jvms_of_same_command,
                 counted.jvms_of_same_command,
             ),
+            ("ping_target_limit", now.ping_targets, counted.ping_targets),
             ("container_budget", now.containers, counted.containers),
             ("cgroup_limit", now.cgroups, counted.cgroups),
         ] {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::flows::{Destination, FlowDelta};
+use super::peers::Peers;
 use crate::metrics::SeriesLabels;
 
 /// Label value of everything over the budget.
@@ -43,6 +44,7 @@ pub struct Series {
 #[derive(Debug, Default)]
 pub struct Destinations {
     series: HashMap<Destination, Series>,
+    peers: Peers,
     /// Flows that were put to [`Destination::Other`] for want of budget.
     over_budget: u64,
 }
@@ -72,6 +74,9 @@ impl Destinations {
         if let Some(series) = self.series.get_mut(&destination) {
             series.add(delta);
             series.used_ns = now_ns;
+            if let Some(ip) = destination.peer() {
+                self.peers.add(ip, delta, now_ns);
+            }
         }
     }
 
@@ -86,11 +91,17 @@ impl Destinations {
     pub fn expire(&mut self, before_ns: u64) {
         self.series
             .retain(|_, series| series.flows > 0 || series.used_ns >= before_ns);
+        self.peers.expire(before_ns);
     }
 
     /// All series.
     pub fn iter(&self) -> impl Iterator<Item = &Series> {
         self.series.values()
+    }
+
+    /// Their addresses.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// Flows that were not given a series of their own for want of budget.

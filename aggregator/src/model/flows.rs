@@ -111,6 +111,16 @@ pub enum Destination {
     Other,
 }
 
+impl Destination {
+    /// The address that packets go to; none for many together.
+    pub fn peer(self) -> Option<IpAddr> {
+        match self {
+            Self::Address { actual, .. } => Some(actual.ip()),
+            Self::Other => None,
+        }
+    }
+}
+
 /// Where a flow's totals go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlowTarget {

@@ -13,9 +13,11 @@ pub mod destinations;
 pub mod filter;
 pub mod flows;
 pub mod jvms;
+mod latency;
 pub mod listen_series;
 pub mod listens;
 mod owners;
+pub mod peers;
 mod render;
 mod snapshot;
 #[cfg(test)]
@@ -33,6 +35,7 @@ use self::containers::Containers;
 pub use self::containers::GlobalLabels;
 use self::filter::Filter;
 use self::flows::{FlowDelta, FlowId, FlowState, FlowTarget};
+use self::latency::Answers;
 use self::listen_series::Namespaces;
 use self::listens::Listens;
 use self::owners::Owners;
@@ -127,6 +130,8 @@ pub struct Model {
     namespaces: Namespaces,
     /// Space of the file systems that told it.
     filesystems: BTreeMap<StatFilesystem, FilesystemSpace>,
+    /// Answers to echo requests.
+    answers: Answers,
     /// Whether listens changed since they were last laid out.
     listens_changed: bool,
 }
@@ -149,6 +154,7 @@ impl Model {
             listens: Listens::default(),
             namespaces: Namespaces::default(),
             filesystems: BTreeMap::new(),
+            answers: Answers::default(),
             listens_changed: false,
         }
     }
@@ -198,7 +204,7 @@ impl Model {
             Record::Listen(listen) => self.apply_listen(listen, now_ns),
             Record::SnapshotBegin => self.begin_snapshot(),
             Record::SnapshotEnd => self.end_snapshot(now_ns),
-            Record::Ping(_) => {}
+            Record::Ping(ping) => self.apply_ping(ping, now_ns),
             Record::Loss(_) | Record::Hook(_) | Record::MapFill(_) | Record::Status(_) => {}
         }
     }
@@ -297,6 +303,7 @@ impl Model {
         for container in self.containers.iter_mut() {
             container.destinations.expire(before_ns);
         }
+        self.answers.expire(now_ns);
         self.listens.expire(now_ns);
         self.listens_changed = true;
         for (index, classes) in self.containers.expire(&self.cgroups, now_ns) {

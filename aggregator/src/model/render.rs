@@ -29,6 +29,8 @@ pub struct SeriesLimits {
     pub jvms: u64,
     /// Java virtual machines not told apart from another one of their container.
     pub jvms_of_same_command: u64,
+    /// Addresses at once that were too many to measure the round trip to.
+    pub ping_targets: u64,
     /// Containers not shown.
     pub containers: u64,
     /// Cgroups refused.
@@ -109,6 +111,7 @@ impl Model {
         self.render_volumes(page, &shown);
         render_delays(page, &shown);
         render_network(page, &shown);
+        self.render_latencies(page, &shown);
     }
 
     fn render_processes(&self, page: &mut Exposition<'_>, shown: &[&Container]) {
@@ -150,6 +153,7 @@ impl Model {
             volumes: sum(|container| container.volumes_over_budget),
             jvms: sum(|container| container.jvms.over_budget),
             jvms_of_same_command: sum(|container| container.jvms.same_command),
+            ping_targets: self.answers.over_limit(),
             containers: self.containers.refused,
             cgroups: self.cgroups.refused,
         }

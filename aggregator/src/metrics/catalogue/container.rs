@@ -323,6 +323,14 @@ family!(
     ["destination", "actual_destination"],
     "Payload received on outbound TCP connections, in bytes, each byte counted once"
 );
+family!(
+    LATENCY,
+    Gauge,
+    Container,
+    "container_net_latency_seconds",
+    ["destination_ip"],
+    "Round trip from the node to an address the container has connections to, in seconds, by ICMP echo; of TCP where echo is not answered"
+);
 
 /// The families of this file, in the order of their exposition.
 pub static FAMILIES: &[&Descriptor] = &[
@@ -366,4 +374,5 @@ pub static FAMILIES: &[&Descriptor] = &[
     &RTT,
     &BYTES_SENT,
     &BYTES_RECEIVED,
+    &LATENCY,
 ];

@@ -1,5 +1,6 @@
 //! The model on records as the sensor sends them.
 
+mod latency;
 mod life;
 mod network;
 
