@@ -85,7 +85,7 @@ impl Flows {
         self.table.for_each(batch, tell)
     }
 
-    /// Remote addresses to which there was a connection.
+    /// Remote addresses to which there was a connection; the actual ones where a translation is known.
     pub(super) fn destinations(
         &self,
         batch: &mut Batch,
@@ -93,7 +93,9 @@ impl Flows {
     ) -> Result<(), SourceError> {
         let visited = self.table.for_each(batch, |_, key, flow| {
             if flow.connects > 0 || flow.active > 0 {
-                visit(IpAddr::V6(key.remote_ip).to_canonical());
+                let (asked, actual) = (key.remote_ip, key.actual_ip);
+                let peer = if key.actual_port == 0 { asked } else { actual };
+                visit(IpAddr::V6(peer).to_canonical());
             }
         });
         visited.map(drop)
