@@ -1,8 +1,8 @@
 //! gzip (RFC 1952) of a page while it is written, on several cores.
 //!
-//! Compressing takes five times as long as writing a page. So the page is cut into chunks; threads compress each for itself
-//! and end it on a byte boundary (a sync flush), and the pieces in their order are one deflate stream. A page of a single
-//! chunk, which is what most nodes have, is compressed in place without a thread.
+//! Compressing takes longer than writing a page. So threads compress each chunk of the page for itself and end it on a byte
+//! boundary (a sync flush), and the pieces in their order are one deflate stream. A page of a single chunk, which is what
+//! most nodes have, is compressed in place without a thread.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,13 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use flate2::{Compress, Compression, Crc, FlushCompress};
+use tracing::warn;
 
-use crate::metrics::Sink;
+use super::page::{Encoding, Output, Unfinished};
 
 /// The fastest level: a page has so many repetitions that better ones gain little.
 const LEVEL: u32 = 1;
-/// Bytes of a page that are compressed at once. The loss at each border is a few dozen bytes.
-const CHUNK_BYTES: usize = 512 << 10;
+/// Compressed bytes that are worth sending.
+const SEND_BYTES: usize = 64 << 10;
 /// Most threads a page gets; more would only wait for the one that writes it.
 const MAX_WORKERS: usize = 4;
 /// No flags, no time, fastest compression, unknown system.
@@ -25,9 +26,8 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 /// An empty block with the mark of the last one.
 const LAST_BLOCK: [u8; 2] = [3, 0];
 
-/// Compresses what it takes.
+/// Compresses the chunks of a page.
 pub(super) struct Gzip {
-    chunk: Vec<u8>,
     pieces: Pieces,
     workers: Option<Workers>,
     max_workers: usize,
@@ -36,65 +36,69 @@ pub(super) struct Gzip {
 
 impl Gzip {
     /// Uses as many threads as the machine has cores, within reason.
-    pub(super) fn new() -> Self {
-        Self::with_workers(
-            thread::available_parallelism()
-                .map_or(1, usize::from)
-                .min(MAX_WORKERS),
-        )
+    pub(super) fn new(output: Output) -> Self {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        Self::with_workers(output, cores.min(MAX_WORKERS))
     }
 
-    fn with_workers(max_workers: usize) -> Self {
+    fn with_workers(output: Output, max_workers: usize) -> Self {
         Self {
-            chunk: Vec::new(),
-            pieces: Pieces::new(),
+            pieces: Pieces::new(output),
             workers: None,
             max_workers,
             failed: None,
         }
     }
 
-    /// The whole file.
-    pub(super) fn finish(mut self) -> io::Result<Vec<u8>> {
-        let last = std::mem::take(&mut self.chunk);
-        if let Some(mut workers) = self.workers.take() {
-            workers.compress(last, &mut self.pieces)?;
-            workers.finish(&mut self.pieces)?;
-        } else {
-            self.pieces.add_next(Piece::new(&last)?);
+    fn compress(&mut self, chunk: Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        if self.max_workers < 2 {
+            self.pieces.add_next(Piece::new(&chunk)?);
+            return Ok(Some(chunk));
         }
-        match self.failed {
-            Some(error) => Err(error),
-            None => Ok(self.pieces.end()),
-        }
+        self.workers
+            .get_or_insert_with(|| Workers::start(self.max_workers))
+            .compress(chunk, &mut self.pieces)
     }
 
-    fn compress_chunk(&mut self) -> io::Result<()> {
-        let full = std::mem::take(&mut self.chunk);
-        if self.max_workers < 2 {
-            self.pieces.add_next(Piece::new(&full)?);
-            self.chunk = full;
-        } else {
-            let workers = self
-                .workers
-                .get_or_insert_with(|| Workers::start(self.max_workers));
-            self.chunk = workers.compress(full, &mut self.pieces)?;
-        }
-        self.chunk.clear();
-        Ok(())
+    fn compress_last(&mut self, last: Vec<u8>) -> io::Result<()> {
+        let Some(mut workers) = self.workers.take() else {
+            self.pieces.add_next(Piece::new(&last)?);
+            return Ok(());
+        };
+        workers.compress(last, &mut self.pieces)?;
+        workers.finish(&mut self.pieces)
     }
 }
 
-impl Sink for Gzip {
-    fn take(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() && self.failed.is_none() {
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK_BYTES - self.chunk.len()));
-            self.chunk.extend_from_slice(now);
-            bytes = later;
-            if self.chunk.len() == CHUNK_BYTES {
-                self.failed = self.compress_chunk().err();
+impl Encoding for Gzip {
+    fn encode(&mut self, chunk: Vec<u8>) -> Vec<u8> {
+        if self.failed.is_some() {
+            return Vec::new();
+        }
+        match self.compress(chunk) {
+            Ok(Some(mut used)) => {
+                used.clear();
+                used
+            }
+            Ok(None) => self.pieces.output.buffer(),
+            Err(error) => {
+                self.failed = Some(error);
+                Vec::new()
             }
         }
+    }
+
+    fn finish(mut self, last: Vec<u8>) -> Result<(), Unfinished> {
+        let result = match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.compress_last(last),
+        };
+        if let Err(error) = result {
+            warn!(%error, "Cannot compress a page.");
+            return Err(Unfinished);
+        }
+        self.pieces.end();
+        Ok(())
     }
 }
 
@@ -125,18 +129,20 @@ impl Piece {
     }
 }
 
-/// The file as far as its pieces came in their order, and those that came too early.
+/// Sends pieces in their order, and keeps those that came too early.
 struct Pieces {
-    file: Vec<u8>,
+    output: Output,
+    unsent: Vec<u8>,
     crc: Crc,
     next: usize,
     early: BTreeMap<usize, Piece>,
 }
 
 impl Pieces {
-    fn new() -> Self {
+    fn new(output: Output) -> Self {
         Self {
-            file: HEADER.to_vec(),
+            output,
+            unsent: HEADER.to_vec(),
             crc: Crc::new(),
             next: 0,
             early: BTreeMap::new(),
@@ -151,17 +157,21 @@ impl Pieces {
     }
 
     fn add_next(&mut self, piece: Piece) {
-        self.file.extend_from_slice(&piece.deflated);
+        self.unsent.extend_from_slice(&piece.deflated);
         self.crc.combine(&piece.crc);
         self.next += 1;
+        if self.unsent.len() >= SEND_BYTES {
+            self.output.send(std::mem::take(&mut self.unsent));
+        }
     }
 
-    fn end(mut self) -> Vec<u8> {
-        self.file.extend_from_slice(&LAST_BLOCK);
-        self.file.extend_from_slice(&self.crc.sum().to_le_bytes());
-        self.file
+    fn end(mut self) {
+        self.unsent.extend_from_slice(&LAST_BLOCK);
+        self.unsent.extend_from_slice(&self.crc.sum().to_le_bytes());
+        self.unsent
             .extend_from_slice(&self.crc.amount().to_le_bytes());
-        self.file
+        self.output.send(self.unsent);
+        self.output.end();
     }
 }
 
@@ -197,23 +207,23 @@ impl Workers {
         }
     }
 
-    /// Gives a chunk to a thread, and back the memory of an earlier one. Waits when all threads have enough to do.
-    fn compress(&mut self, chunk: Vec<u8>, pieces: &mut Pieces) -> io::Result<Vec<u8>> {
+    /// Gives a chunk to a thread. When all threads have enough to do it waits, and gives back the memory of an earlier one.
+    fn compress(&mut self, chunk: Vec<u8>, pieces: &mut Pieces) -> io::Result<Option<Vec<u8>>> {
         self.jobs
             .send((self.given, chunk))
             .map_err(|_| no_thread())?;
         self.given += 1;
         self.under_way += 1;
         if self.under_way < self.max_under_way {
-            Ok(Vec::new())
-        } else {
-            self.take_one(pieces)
+            return Ok(None);
         }
+        self.take_one(pieces).map(Some)
     }
 
     fn finish(mut self, pieces: &mut Pieces) -> io::Result<()> {
         while self.under_way > 0 {
-            self.take_one(pieces)?;
+            let used = self.take_one(pieces)?;
+            pieces.output.recycle(used);
         }
         Ok(())
     }
@@ -248,8 +258,9 @@ mod tests {
 
     use flate2::read::GzDecoder;
 
-    use super::{CHUNK_BYTES, Gzip};
-    use crate::metrics::Sink as _;
+    use super::Gzip;
+    use crate::http::page::{self, Chunks};
+    use crate::metrics::{BUFFER_BYTES, Sink as _};
 
     /// Bytes that neither compress away nor are noise.
     fn page(bytes: usize) -> Vec<u8> {
@@ -262,9 +273,12 @@ mod tests {
     }
 
     fn compress(page: &[u8], piece: usize, workers: usize) -> Vec<u8> {
-        let mut gzip = Gzip::with_workers(workers);
-        page.chunks(piece).for_each(|piece| gzip.take(piece));
-        gzip.finish().unwrap()
+        page::tests::written(|output| {
+            let mut chunks = Chunks::new(Gzip::with_workers(output, workers));
+            page.chunks(piece).for_each(|piece| chunks.take(piece));
+            chunks.finish().unwrap();
+        })
+        .unwrap()
     }
 
     #[test]
@@ -272,10 +286,10 @@ mod tests {
         for bytes in [
             0,
             1,
-            CHUNK_BYTES - 1,
-            CHUNK_BYTES,
-            CHUNK_BYTES + 1,
-            5 * CHUNK_BYTES + 12_345,
+            BUFFER_BYTES - 1,
+            BUFFER_BYTES,
+            BUFFER_BYTES + 1,
+            5 * BUFFER_BYTES + 12_345,
         ] {
             let page = page(bytes);
             for workers in [1, 2, 4] {
@@ -301,7 +315,7 @@ mod tests {
                 .wrapping_add(1);
             (state >> 56) as u8
         })
-        .take(3 * CHUNK_BYTES)
+        .take(3 * BUFFER_BYTES)
         .collect();
         let mut back = Vec::new();
         GzDecoder::new(&*compress(&noise, usize::MAX, 3))
@@ -312,14 +326,14 @@ mod tests {
 
     #[test]
     fn the_number_of_threads_does_not_show() {
-        let page = page(9 * CHUNK_BYTES);
+        let page = page(9 * BUFFER_BYTES);
         assert!(compress(&page, 4096, 1) == compress(&page, usize::MAX, 4));
     }
 
     /// gzip(1) is in every Debian; it checks what it reads more strictly than most.
     #[test]
     fn another_implementation_reads_it() {
-        let page = page(3 * CHUNK_BYTES);
+        let page = page(3 * BUFFER_BYTES);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page.gz");
         std::fs::write(&path, compress(&page, 4096, 2)).unwrap();

@@ -2,12 +2,13 @@
 //!
 //! It serves what [`Pages`] gives. A client may be slow or hostile: the time to send a request's head and to take a response,
 //! the number of connections and of pages in memory are bounded by [`Limits`]; bodies of requests are not read.
-//! A page is written and compressed on a blocking thread, so that other clients are served meanwhile.
+//! A page is written and compressed on a blocking thread and sent while it is written.
 
 mod accept;
 mod deadline;
 mod gzip;
 mod listener;
+mod page;
 mod response;
 mod server;
 

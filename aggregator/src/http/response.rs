@@ -1,23 +1,23 @@
 //! Paths and their answers.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
 };
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::gzip::Gzip;
+use super::page::{self, Chunks, Encoding, PageBody, Spare, Unfinished};
 use super::{Pages, accept};
 use crate::metrics::Format;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Either<Full<Bytes>, PageBody>>;
 
 const LANDING_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><title>nodescope</title></head><body><h1>nodescope</h1>\n<ul>\n\
     <li><a href=\"/metrics\">/metrics</a>: what Prometheus reads</li>\n\
@@ -30,19 +30,8 @@ const LANDING_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><title>node
 pub(super) struct Router {
     pages: Arc<dyn Pages>,
     in_memory: Arc<Semaphore>,
+    spare: Arc<Spare>,
     wait: Duration,
-}
-
-/// A page and the right to have it in memory; both end when the last byte was written.
-struct HeldPage {
-    page: Vec<u8>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for HeldPage {
-    fn as_ref(&self) -> &[u8] {
-        &self.page
-    }
 }
 
 impl Router {
@@ -51,6 +40,7 @@ impl Router {
         Self {
             pages,
             in_memory: Arc::new(Semaphore::new(pages_in_memory)),
+            spare: Arc::default(),
             wait,
         }
     }
@@ -98,30 +88,24 @@ impl Router {
             );
             return with(answer, RETRY_AFTER, "5");
         };
+        let (output, page) = page::begin(permit, &self.spare);
         let pages = self.pages;
-        let written = tokio::task::spawn_blocking(move || {
-            let page = if gzip {
-                let mut sink = Gzip::new();
-                pages.metrics(format, &mut sink);
-                sink.finish()?
+        // A failure shows in the page, which then has no end.
+        drop(tokio::task::spawn_blocking(move || {
+            if gzip {
+                write(&*pages, format, Gzip::new(output))
             } else {
-                let mut plain = Vec::new();
-                pages.metrics(format, &mut plain);
-                plain
-            };
-            Ok::<_, io::Error>(Bytes::from_owner(HeldPage {
-                page,
-                _permit: permit,
-            }))
-        });
-        let Ok(Ok(page)) = written.await else {
+                write(&*pages, format, output)
+            }
+        }));
+        let Ok(page) = page.begun().await else {
             return text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the page could not be written\n",
             );
         };
         let answer = with(
-            Response::new(Full::new(page)),
+            Response::new(Either::Right(page)),
             CONTENT_TYPE,
             format.content_type(),
         );
@@ -134,9 +118,15 @@ impl Router {
     }
 }
 
+fn write(pages: &dyn Pages, format: Format, encoding: impl Encoding) -> Result<(), Unfinished> {
+    let mut chunks = Chunks::new(encoding);
+    pages.metrics(format, &mut chunks);
+    chunks.finish()
+}
+
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     let mut answer = with(
-        Response::new(Full::new(body.into())),
+        Response::new(Either::Left(Full::new(body.into()))),
         CONTENT_TYPE,
         "text/plain; charset=utf-8",
     );

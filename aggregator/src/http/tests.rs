@@ -126,6 +126,67 @@ async fn serves_metrics_in_the_format_and_encoding_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_long_page_comes_in_chunks_or_until_the_connection_ends() {
+    const BYTES: usize = 3_000_000;
+    let server = start(
+        Fixed {
+            page_bytes: BYTES,
+            ..Fixed::default()
+        },
+        Limits::default(),
+    )
+    .await;
+    let (head, body) = get(server.address, "/metrics", "").await;
+    assert!(
+        head.contains("transfer-encoding: chunked") && !head.contains("content-length"),
+        "{head}"
+    );
+    assert!(body.len() > BYTES && body.ends_with(b"#\r\n0\r\n\r\n"));
+    let old = "GET /metrics HTTP/1.0\r\n";
+    let (head, body) = split(&talk(server.address, &format!("{old}\r\n")).await);
+    assert!(head.starts_with("http/1.0 200"), "{head}");
+    assert!(body == vec![b'#'; BYTES]);
+    let request = format!("{old}accept-encoding: gzip\r\n\r\n");
+    let (_, body) = split(&talk(server.address, &request).await);
+    let mut plain = Vec::new();
+    GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
+    assert!(plain == vec![b'#'; BYTES]);
+}
+
+#[tokio::test]
+async fn a_page_that_breaks_off_does_not_look_complete() {
+    struct Breaks;
+    impl Pages for Breaks {
+        fn metrics(&self, format: Format, sink: &mut dyn Sink) {
+            if format == Format::Text {
+                sink.take(&[b'#'; 3_000_000]);
+            }
+            panic!("as a bug would");
+        }
+
+        fn ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let address = listener.address();
+    let served = serve_with(
+        listener,
+        Arc::new(Breaks),
+        Limits::default(),
+        std::future::pending(),
+    );
+    let server = tokio::spawn(served);
+    let (head, body) = get(address, "/metrics", "").await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert!(!body.ends_with(b"0\r\n\r\n"));
+    let openmetrics = "accept: application/openmetrics-text\r\n";
+    let (head, _) = get(address, "/metrics", openmetrics).await;
+    assert!(head.starts_with("http/1.1 500"), "{head}");
+    server.abort();
+}
+
+#[tokio::test]
 async fn serves_health_readiness_and_a_landing_page() {
     let server = start(Fixed::default(), Limits::default()).await;
     assert!(

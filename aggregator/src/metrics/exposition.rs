@@ -43,7 +43,9 @@ pub struct Summary {
 }
 
 /// Bytes gathered before they go to the sink.
-const BUFFER_BYTES: usize = 64 << 10;
+pub const BUFFER_BYTES: usize = 256 << 10;
+/// Room for the line that exceeds them; a longer one makes its buffer grow.
+const LINE_BYTES: usize = 4 << 10;
 
 /// Writes a page into a [`Sink`], a `Vec<u8>` for example.
 pub struct Exposition<'a> {
@@ -52,7 +54,17 @@ pub struct Exposition<'a> {
     format: Format,
     current: Option<Current>,
     seen: HashSet<u64, BuildHasherDefault<Identity>>,
+    begun: Begun,
     summary: Summary,
+}
+
+/// What the next line most likely begins with: the name of the family and the first labels of the last line. Copied as
+/// a whole, it is in the cache while the labels themselves need not be.
+#[derive(Debug, Default)]
+struct Begun {
+    text: Vec<u8>,
+    /// None before the first line of a family.
+    labels: Option<SeriesLabels>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,10 +79,11 @@ impl<'a> Exposition<'a> {
     pub fn new(format: Format, sink: &'a mut dyn Sink) -> Self {
         Self {
             sink,
-            out: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 8),
+            out: Vec::new(),
             format,
             current: None,
             seen: HashSet::default(),
+            begun: Begun::default(),
             summary: Summary::default(),
         }
     }
@@ -136,6 +149,7 @@ impl<'a> Exposition<'a> {
                 .push((ended.descriptor.name, ended.series));
         }
         self.seen.clear();
+        self.begun.labels = None;
     }
 
     fn write(&mut self, labels: &SeriesLabels, more: Option<&SeriesLabels>, value: Value) {
@@ -171,15 +185,14 @@ impl<'a> Exposition<'a> {
         let Current {
             descriptor, series, ..
         } = *current;
+        if self.out.capacity() < BUFFER_BYTES {
+            self.out.reserve_exact(BUFFER_BYTES + LINE_BYTES);
+        }
         if series == 1 {
             self.write_header(descriptor);
         }
-        self.write_series(
-            descriptor.name,
-            labels.as_str(),
-            more.map_or("", SeriesLabels::as_str),
-            value,
-        );
+        self.begin_line(descriptor.name, labels);
+        self.end_line(labels, more.map_or("", SeriesLabels::as_str), value);
     }
 
     fn write_header(&mut self, descriptor: &Descriptor) {
@@ -208,24 +221,43 @@ impl<'a> Exposition<'a> {
         }
     }
 
-    fn write_series(&mut self, name: &str, labels: &str, more: &str, value: Value) {
-        self.put(&[name]);
-        match (labels.is_empty(), more.is_empty()) {
-            (true, true) => {}
-            (false, false) => self.put(&["{", labels, ",", more, "}"]),
-            _ => self.put(&["{", labels, more, "}"]),
+    fn begin_line(&mut self, name: &str, labels: &SeriesLabels) {
+        let Begun {
+            text,
+            labels: begun,
+        } = &mut self.begun;
+        if !begun
+            .as_ref()
+            .is_some_and(|begun| begun.is_clone_of(labels))
+        {
+            text.clear();
+            text.extend_from_slice(name.as_bytes());
+            text.push(b'{');
+            text.extend_from_slice(labels.as_str().as_bytes());
+            *begun = Some(labels.clone());
         }
-        self.put(&[" "]);
+        self.out.extend_from_slice(text);
+    }
+
+    fn end_line(&mut self, labels: &SeriesLabels, more: &str, value: Value) {
+        match (labels.as_str().is_empty(), more.is_empty()) {
+            (true, true) => {
+                self.out.pop();
+                self.put(&[" "]);
+            }
+            (false, false) => self.put(&[",", more, "} "]),
+            _ => self.put(&[more, "} "]),
+        }
         value.write(&mut self.out);
-        self.put(&["\n"]);
+        self.out.push(b'\n');
         if self.out.len() >= BUFFER_BYTES {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
-        self.sink.take(&self.out);
-        self.out.clear();
+        let full = std::mem::take(&mut self.out);
+        self.out = self.sink.take_buffer(full);
     }
 
     fn put(&mut self, pieces: &[&str]) {

@@ -50,6 +50,11 @@ impl SeriesLabels {
         }
     }
 
+    /// Whether it is the very block that `other` is a clone of; quick, where comparing the text is not.
+    pub(super) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.text, &other.text)
+    }
+
     /// The escaped block without its braces.
     pub fn as_str(&self) -> &str {
         &self.text

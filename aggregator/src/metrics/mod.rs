@@ -16,7 +16,7 @@ mod sink;
 mod value;
 
 pub use descriptor::{Descriptor, Kind, Scope};
-pub use exposition::{Exposition, Format, Summary};
+pub use exposition::{BUFFER_BYTES, Exposition, Format, Summary};
 pub use labels::SeriesLabels;
 pub use sink::Sink;
 pub use value::Value;

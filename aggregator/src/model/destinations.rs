@@ -14,8 +14,8 @@ pub const OTHER: &str = "~other";
 pub struct Series {
     /// `destination` and `actual_destination`.
     pub labels: SeriesLabels,
-    /// `destination` alone, for failures.
-    pub failure_labels: SeriesLabels,
+    /// `destination` alone; none before the first failure.
+    pub failure_labels: Option<SeriesLabels>,
     /// Successful connects.
     pub connects: u64,
     /// Failed connects.
@@ -32,8 +32,7 @@ pub struct Series {
     pub connect_time_ns: u64,
     /// The last round trip; none for many destinations together.
     pub rtt_ns: Option<u64>,
-    /// Whether it is the one for the rest.
-    is_other: bool,
+    destination: Destination,
     /// Flows that add to it.
     flows: u32,
     /// When it last had a flow or a change.
@@ -43,7 +42,10 @@ pub struct Series {
 /// Destinations of one container.
 #[derive(Debug, Default)]
 pub struct Destinations {
-    series: HashMap<Destination, Series>,
+    /// One after the other, because a page walks over all of them once for each family.
+    series: Vec<Series>,
+    /// Where each is in `series`.
+    places: HashMap<Destination, usize>,
     peers: Peers,
     /// Flows that were put to [`Destination::Other`] for want of budget.
     over_budget: u64,
@@ -54,16 +56,17 @@ impl Destinations {
     /// Counts the flow as one of its users until [`Destinations::release`].
     pub fn assign(&mut self, wanted: Destination, budget: usize, now_ns: u64) -> Destination {
         let fits = wanted == Destination::Other
-            || self.series.contains_key(&wanted)
-            || self.len() < budget;
+            || self.places.contains_key(&wanted)
+            || self.series.len() < budget;
         let destination = if fits { wanted } else { Destination::Other };
         if !fits {
             self.over_budget += 1;
         }
-        let series = self
-            .series
-            .entry(destination)
-            .or_insert_with(|| Series::new(destination));
+        let place = *self.places.entry(destination).or_insert_with(|| {
+            self.series.push(Series::new(destination));
+            self.series.len() - 1
+        });
+        let series = &mut self.series[place];
         series.flows += 1;
         series.used_ns = now_ns;
         destination
@@ -71,7 +74,7 @@ impl Destinations {
 
     /// Adds to a series that [`Destinations::assign`] gave.
     pub fn add(&mut self, destination: Destination, delta: &FlowDelta, now_ns: u64) {
-        if let Some(series) = self.series.get_mut(&destination) {
+        if let Some(series) = self.get_mut(destination) {
             series.add(delta);
             series.used_ns = now_ns;
             if let Some(ip) = destination.peer() {
@@ -82,21 +85,30 @@ impl Destinations {
 
     /// A flow left; the series stays until [`Destinations::expire`].
     pub fn release(&mut self, destination: Destination) {
-        if let Some(series) = self.series.get_mut(&destination) {
+        if let Some(series) = self.get_mut(destination) {
             series.flows = series.flows.saturating_sub(1);
         }
     }
 
     /// Removes series that no flow adds to since `before_ns`.
     pub fn expire(&mut self, before_ns: u64) {
+        let before = self.series.len();
         self.series
-            .retain(|_, series| series.flows > 0 || series.used_ns >= before_ns);
+            .retain(|series| series.flows > 0 || series.used_ns >= before_ns);
+        if self.series.len() < before {
+            let destinations = self.series.iter().map(|series| series.destination);
+            self.places = destinations.zip(0..).collect();
+        }
         self.peers.expire(before_ns);
+    }
+
+    fn get_mut(&mut self, destination: Destination) -> Option<&mut Series> {
+        self.series.get_mut(*self.places.get(&destination)?)
     }
 
     /// All series.
     pub fn iter(&self) -> impl Iterator<Item = &Series> {
-        self.series.values()
+        self.series.iter()
     }
 
     /// Their addresses.
@@ -113,21 +125,14 @@ impl Destinations {
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
-
-    fn len(&self) -> usize {
-        self.series.len()
-    }
 }
 
 impl Series {
     fn new(destination: Destination) -> Self {
-        let (asked, actual) = match destination {
-            Destination::Address { asked, actual } => (asked.to_string(), actual.to_string()),
-            Destination::Other => (OTHER.to_owned(), OTHER.to_owned()),
-        };
+        let (asked, actual) = label_values(destination);
         Self {
             labels: SeriesLabels::new(&[("destination", &asked), ("actual_destination", &actual)]),
-            failure_labels: SeriesLabels::new(&[("destination", &asked)]),
+            failure_labels: None,
             connects: 0,
             failures: 0,
             active: 0,
@@ -136,7 +141,7 @@ impl Series {
             received_bytes: 0,
             connect_time_ns: 0,
             rtt_ns: None,
-            is_other: destination == Destination::Other,
+            destination,
             flows: 0,
             used_ns: 0,
         }
@@ -145,13 +150,70 @@ impl Series {
     fn add(&mut self, delta: &FlowDelta) {
         self.connects += delta.connects;
         self.failures += delta.failures;
+        if delta.failures > 0 {
+            self.failure_labels.get_or_insert_with(|| {
+                SeriesLabels::new(&[("destination", &label_values(self.destination).0)])
+            });
+        }
         self.active = (self.active + delta.active).max(0);
         self.retransmits += delta.retransmits;
         self.sent_bytes += delta.sent_bytes;
         self.received_bytes += delta.received_bytes;
         self.connect_time_ns += delta.connect_time_ns;
-        if delta.rtt_ns > 0 && !self.is_other {
+        if delta.rtt_ns > 0 && self.destination != Destination::Other {
             self.rtt_ns = Some(delta.rtt_ns);
         }
+    }
+}
+
+/// The addresses asked for and gone to.
+fn label_values(destination: Destination) -> (String, String) {
+    match destination {
+        Destination::Address { asked, actual } => (asked.to_string(), actual.to_string()),
+        Destination::Other => (OTHER.to_owned(), OTHER.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use super::*;
+
+    fn address(port: u16) -> Destination {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Destination::Address {
+            asked: address,
+            actual: address,
+        }
+    }
+
+    fn connects(number: u64) -> FlowDelta {
+        FlowDelta {
+            connects: number,
+            ..FlowDelta::default()
+        }
+    }
+
+    #[test]
+    fn what_stays_is_found_after_others_expired() {
+        let mut destinations = Destinations::default();
+        for port in 1..=4 {
+            destinations.assign(address(port), 10, 100);
+            if port % 2 == 1 {
+                destinations.release(address(port));
+            }
+        }
+        destinations.expire(101);
+        destinations.add(address(1), &connects(1), 102);
+        destinations.add(address(2), &connects(2), 102);
+        destinations.add(address(4), &connects(4), 102);
+        destinations.assign(address(5), 10, 102);
+        destinations.add(address(5), &connects(5), 102);
+        let left: Vec<_> = destinations
+            .iter()
+            .map(|series| (series.destination, series.connects))
+            .collect();
+        assert_eq!(left, [(address(2), 2), (address(4), 4), (address(5), 5)]);
     }
 }

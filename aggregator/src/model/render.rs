@@ -11,11 +11,6 @@ use crate::cgroupfs::Pressure;
 use crate::metrics::catalogue::container as family;
 use crate::metrics::{Descriptor, Exposition, SeriesLabels, Value};
 
-/// Nanoseconds as seconds.
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
-}
-
 /// What was left out for want of budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SeriesLimits {
@@ -54,11 +49,9 @@ static DESTINATION_FAMILIES: &[(&Descriptor, SeriesValue)] = &[
     (&family::CONNECTION_TIME, |series| {
         Some(series)
             .filter(|s| s.has_connected())
-            .map(|s| seconds(s.connect_time_ns).into())
+            .map(|s| Value::Nanoseconds(s.connect_time_ns))
     }),
-    (&family::RTT, |series| {
-        series.rtt_ns.map(|ns| seconds(ns).into())
-    }),
+    (&family::RTT, |series| series.rtt_ns.map(Value::Nanoseconds)),
     (&family::BYTES_SENT, |series| {
         Some(series)
             .filter(|s| s.has_connected())
@@ -212,7 +205,7 @@ fn render_delays(page: &mut Exposition<'_>, shown: &[&Container]) {
     for (descriptor, value) in families {
         page.family(descriptor);
         for container in shown.iter().filter(|container| container.delays.known) {
-            let waited = value(&container.delays).map(|ns| seconds(ns).into());
+            let waited = value(&container.delays).map(Value::Nanoseconds);
             sample(page, container, waited);
         }
     }
@@ -223,7 +216,7 @@ fn render_delays(page: &mut Exposition<'_>, shown: &[&Container]) {
         for (labels, value) in &kinds {
             let ns = value(&totals);
             if ns > 0 {
-                page.sample_with(&container.labels, labels, seconds(ns));
+                page.sample_with(&container.labels, labels, Value::Nanoseconds(ns));
             }
         }
     }
@@ -263,12 +256,10 @@ fn render_network(page: &mut Exposition<'_>, shown: &[&Container]) {
     }
     page.family(&family::FAILED_CONNECTS);
     for container in shown {
-        for series in container
-            .destinations
-            .iter()
-            .filter(|series| series.failures > 0)
-        {
-            page.sample_with(&container.labels, &series.failure_labels, series.failures);
+        for series in container.destinations.iter() {
+            if let Some(labels) = &series.failure_labels {
+                page.sample_with(&container.labels, labels, series.failures);
+            }
         }
     }
     for (descriptor, value) in DESTINATION_FAMILIES {
