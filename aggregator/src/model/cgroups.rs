@@ -9,6 +9,8 @@ use crate::containers::{Class, classify};
 
 /// Most cgroups kept; more are refused and counted.
 const MAX_CGROUPS: usize = 65_536;
+/// Most removed cgroups kept: they still count as restarts of their container. Above, the oldest go until half are left.
+pub(super) const MAX_REMOVED: usize = 8_192;
 
 /// One cgroup.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub struct Cgroups {
     /// Records refused because there were too many cgroups.
     pub refused: u64,
     epoch: u64,
+    /// Cgroups removed until then may have been forgotten.
+    forgotten_ns: u64,
 }
 
 impl Cgroups {
@@ -59,6 +63,11 @@ impl Cgroups {
         {
             known.removed_ns = record.removed_ns;
             known.epoch = epoch;
+            return None;
+        }
+        // The sensor keeps removed ones on its own terms, and a snapshot tells of them again.
+        let removed_ns = record.removed_ns;
+        if removed_ns != 0 && removed_ns <= self.forgotten_ns {
             return None;
         }
         if self.by_key.len() >= MAX_CGROUPS {
@@ -123,6 +132,12 @@ impl Cgroups {
         }
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// One cgroup.
     pub fn get(&self, key: &CgroupKey) -> Option<&CgroupState> {
         self.by_key.get(key)
@@ -163,12 +178,35 @@ impl Cgroups {
         self.epoch += 1;
     }
 
-    /// A snapshot ended: forgets what it did not mention. Returns what was forgotten.
-    pub fn end_snapshot(&mut self) -> Vec<(CgroupKey, Class)> {
-        let epoch = self.epoch;
+    /// What the snapshot that ended did not mention.
+    pub fn missing(&self) -> Vec<CgroupKey> {
         self.by_key
-            .extract_if(|_, state| state.epoch < epoch)
-            .map(|(key, state)| (key, state.class))
+            .iter()
+            .filter(|(_, state)| state.epoch < self.epoch)
+            .map(|(key, _)| *key)
             .collect()
+    }
+
+    /// The removed cgroups there is no room for.
+    pub fn oldest_removed(&self) -> Vec<CgroupKey> {
+        let mut removed: Vec<_> = self
+            .by_key
+            .iter()
+            .filter(|(_, state)| !state.exists())
+            .map(|(key, state)| (state.removed_ns, *key))
+            .collect();
+        if removed.len() <= MAX_REMOVED {
+            return Vec::new();
+        }
+        removed.sort_unstable_by_key(|(removed_ns, _)| *removed_ns);
+        removed.truncate(removed.len() - MAX_REMOVED / 2);
+        removed.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Forgets one. Returns what it was.
+    pub fn forget(&mut self, key: &CgroupKey) -> Option<Class> {
+        let state = self.by_key.remove(key)?;
+        self.forgotten_ns = self.forgotten_ns.max(state.removed_ns);
+        Some(state.class)
     }
 }

@@ -303,6 +303,18 @@ impl Containers {
         }
     }
 
+    /// Cgroups of a container were forgotten: keeps what they added to its totals, which were `before`.
+    pub fn keep_lost_totals(&mut self, index: usize, before: ProcessTotals, cgroups: &Cgroups) {
+        let Some(container) = self.get(index) else {
+            return;
+        };
+        let after = self.process_totals(container, cgroups);
+        if let Some(container) = self.get_mut(index) {
+            container.earlier.restarts += before.restarts.saturating_sub(after.restarts);
+            container.earlier.oom_kills += before.oom_kills.saturating_sub(after.oom_kills);
+        }
+    }
+
     /// Removes containers without a process for too long. Returns their indices and classes.
     pub fn expire(&mut self, cgroups: &Cgroups, now_ns: u64) -> Vec<(usize, Vec<Class>)> {
         let dead: Vec<(usize, bool)> = self

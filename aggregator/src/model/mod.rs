@@ -12,6 +12,7 @@ pub mod delays;
 pub mod destinations;
 pub mod filter;
 pub mod flows;
+mod forget;
 pub mod jvms;
 mod latency;
 pub mod listen_series;
@@ -297,7 +298,7 @@ impl Model {
         }
     }
 
-    /// Removes what is over: idle destinations, containers without processes, closed listens.
+    /// Removes what is over: idle destinations, containers without processes, closed listens, too many removed cgroups.
     pub fn expire(&mut self, now_ns: u64) {
         let before_ns = now_ns.saturating_sub(DESTINATION_TTL_NS);
         for container in self.containers.iter_mut() {
@@ -308,14 +309,16 @@ impl Model {
         self.listens_changed = true;
         for (index, classes) in self.containers.expire(&self.cgroups, now_ns) {
             self.owners.gone(&classes);
-            self.drop_flows_of(index);
+            self.unplace_flows_of(index);
         }
+        self.forget_removed_cgroups();
     }
 
-    fn drop_flows_of(&mut self, index: usize) {
+    /// Their container is gone. They are not queued: each is placed again when it changes.
+    fn unplace_flows_of(&mut self, index: usize) {
         for flow in self.flows.values_mut() {
             if matches!(flow.target, FlowTarget::Series { container, .. } if container == index) {
-                flow.target = FlowTarget::Dropped;
+                flow.target = FlowTarget::Pending;
             }
         }
     }

@@ -115,9 +115,7 @@ impl Owners {
 
     /// Its last cgroup is gone.
     pub(super) fn forget(&mut self, class: &Class) {
-        if matches!(self.target(class), Target::Unknown) {
-            self.by_class.remove(class);
-        }
+        self.by_class.remove(class);
     }
 
     /// Their container was removed.
@@ -147,6 +145,12 @@ impl Owners {
         if let Some(state) = self.by_class.get_mut(class) {
             state.wait(now_ns.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)));
         }
+    }
+
+    /// Classes seen.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_class.len()
     }
 
     /// Lookups under way.
@@ -244,11 +248,11 @@ impl Model {
         self.reconsider_flows(&class);
     }
 
-    /// Puts dropped flows of a class back to waiting.
+    /// Puts flows of a class that count for nobody back to waiting.
     fn reconsider_flows(&mut self, class: &Class) {
         let cgroups = &self.cgroups;
         for (id, flow) in &mut self.flows {
-            if flow.target == FlowTarget::Dropped
+            if matches!(flow.target, FlowTarget::Dropped | FlowTarget::Pending)
                 && cgroups.class_of(&id.workload).as_ref() == Some(class)
             {
                 flow.target = FlowTarget::Pending;

@@ -34,11 +34,7 @@ impl Model {
         self.listens
             .close_missing(|cookie| seen.listens.contains(&cookie), now_ns);
         self.listens_changed = true;
-        for (key, class) in self.cgroups.end_snapshot() {
-            if self.containers.remove_member(&class, key) {
-                self.owners.forget(&class);
-            }
-        }
+        self.forget_cgroups(&self.cgroups.missing());
         self.sensor.complete = true;
         self.settle(now_ns);
     }

@@ -128,6 +128,100 @@ fn processes_of_no_service_are_shown_on_request_only() {
 }
 
 #[test]
+fn a_process_of_no_service_comes_back_after_a_long_pause() {
+    let mut node = Node::new(Settings {
+        report_other: true,
+        ..Settings::default()
+    });
+    let of_root = |connects| {
+        let root = Workload {
+            cgroup_v2: 1,
+            cgroup_v1: 0,
+        };
+        flow(root, DB, connects, 0)
+    };
+    node.apply(&[cgroup(1, b"/"), of_root(3)]);
+    node.pass(1);
+    assert_eq!(node.connects(&["/other/curl"]), Some(3.0));
+    node.pass(601);
+    assert_eq!(node.page(), "");
+    node.pass(1);
+    assert_eq!(node.page(), "");
+    node.apply(&[of_root(5)]);
+    node.pass(1);
+    assert_eq!(node.connects(&["/other/curl"]), Some(2.0));
+}
+
+#[test]
+fn containers_that_come_and_go_leave_nothing_behind() {
+    let mut node = unit_node();
+    for number in 1_000..1_000 + 3 * cgroups::MAX_REMOVED as u64 {
+        let path = format!("/docker/{number:064x}");
+        node.apply(&[
+            cgroup(number, path.as_bytes()),
+            removed_at(number, path.as_bytes(), number),
+        ]);
+        if number % 4_096 == 0 {
+            node.resolve("same-name");
+            node.pass(1);
+        }
+    }
+    node.pass(1);
+    let removed = cgroups::MAX_REMOVED / 2;
+    assert!(node.model.owners.len() <= 2 * removed + 1);
+    assert!(node.model.cgroups.len() <= 2 * removed + 2);
+    let kept = node
+        .model
+        .containers
+        .iter()
+        .map(|(_, container)| container.classes().len());
+    assert!(kept.sum::<usize>() <= 2 * removed + 1);
+    assert_eq!(
+        node.value("container_restarts_total", &["web.service"]),
+        Some(0.0)
+    );
+}
+
+#[test]
+fn restarts_stay_counted_when_their_cgroups_are_forgotten() {
+    const RESTARTS: u64 = cgroups::MAX_REMOVED as u64 + 10;
+    let mut node = Node::new(Settings::default());
+    let restart = |number: u64| {
+        let id = 1_000 + number;
+        [removed_at(id, UNIT, id), processes(id, 0, 1, 0)]
+    };
+    let restarts = |node: &Node| node.value("container_restarts_total", &[]);
+    for number in 0..RESTARTS {
+        node.apply(&restart(number));
+    }
+    node.apply(&[cgroup(200, UNIT), processes(200, 1, 1, 0)]);
+    node.resolve("");
+    assert_eq!(restarts(&node), Some(RESTARTS as f64));
+    node.pass(1);
+    assert!((node.model.cgroups.len() as u64) < RESTARTS);
+    assert_eq!(restarts(&node), Some(RESTARTS as f64));
+    // A snapshot that still tells of those, and one that tells of none.
+    node.apply(&[
+        Record::SnapshotBegin,
+        cgroup(200, UNIT),
+        processes(200, 1, 1, 0),
+    ]);
+    for number in 0..RESTARTS {
+        node.apply(&restart(number));
+    }
+    node.apply(&[Record::SnapshotEnd]);
+    assert_eq!(restarts(&node), Some(RESTARTS as f64));
+    node.apply(&[
+        Record::SnapshotBegin,
+        cgroup(200, UNIT),
+        processes(200, 1, 1, 0),
+        Record::SnapshotEnd,
+    ]);
+    assert_eq!(node.model.cgroups.len(), 1);
+    assert_eq!(restarts(&node), Some(RESTARTS as f64));
+}
+
+#[test]
 fn restarts_in_place_and_in_a_new_cgroup() {
     let mut node = unit_node();
     node.apply(&[processes(10, 1, 3, 2)]);

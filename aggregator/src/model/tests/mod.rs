@@ -131,38 +131,34 @@ fn identity(id: String) -> Identity {
     }
 }
 
-fn cgroup(id: u64, path: &[u8]) -> Record<'_> {
-    let key = CgroupKey {
+/// Small ids are of the v2 tree.
+fn key(id: u64) -> CgroupKey {
+    CgroupKey {
         hierarchy: if id < 100 { 0 } else { V1 },
         id,
-    };
-    Record::Cgroup(Cgroup {
-        key,
-        path,
-        created_ns: 0,
-        removed_ns: 0,
-    })
+    }
+}
+
+fn cgroup(id: u64, path: &[u8]) -> Record<'_> {
+    removed_at(id, path, 0)
 }
 
 fn removed(id: u64, path: &[u8]) -> Record<'_> {
-    let key = CgroupKey {
-        hierarchy: if id < 100 { 0 } else { V1 },
-        id,
-    };
+    removed_at(id, path, 5)
+}
+
+fn removed_at(id: u64, path: &[u8], removed_ns: u64) -> Record<'_> {
     Record::Cgroup(Cgroup {
-        key,
+        key: key(id),
         path,
         created_ns: 0,
-        removed_ns: 5,
+        removed_ns,
     })
 }
 
 fn processes(id: u64, live: u32, started: u64, restarts: u64) -> Record<'static> {
     Record::Processes(Processes {
-        cgroup: CgroupKey {
-            hierarchy: if id < 100 { 0 } else { V1 },
-            id,
-        },
+        cgroup: key(id),
         generation: 1,
         live,
         started,
@@ -174,10 +170,7 @@ fn processes(id: u64, live: u32, started: u64, restarts: u64) -> Record<'static>
 
 fn delays(id: u64, generation: u64, accounted: bool, ms: u64) -> Record<'static> {
     Record::Delays(Delays {
-        cgroup: CgroupKey {
-            hierarchy: if id < 100 { 0 } else { V1 },
-            id,
-        },
+        cgroup: key(id),
         generation,
         accounted,
         totals: DelayTotals {
