@@ -53,16 +53,6 @@ pub fn classify(path: &[u8]) -> Class {
         }))
 }
 
-/// What a process belongs to that has a path in the cgroup v2 tree, in a v1 hierarchy, or both: a pod's container first,
-/// then any other, then a unit. The v2 path wins where both tell as much.
-pub fn select(v2: Option<&[u8]>, v1: Option<&[u8]>) -> Class {
-    let v2 = v2.map_or(Class::Ignored(Ignored::Root), classify);
-    match v1 {
-        Some(path) => v2.or_better(classify(path)),
-        None => v2,
-    }
-}
-
 fn components(path: &[u8]) -> Vec<&[u8]> {
     let mut components = Vec::new();
     for component in path.split(|&byte| byte == b'/') {

@@ -1,6 +1,6 @@
 //! Which container or service a cgroup belongs to, and what it is called.
 //!
-//! [`select`] turns the paths of a cgroup into a [`Class`]; that is pure and enough for systemd's units. For a container
+//! [`classify`] turns the path of a cgroup into a [`Class`]; that is pure and enough for systemd's units. For a container
 //! the [`Resolver`] reads its runtime's own files through a [`FileOpener`] and makes an [`Identity`] of them. As an
 //! option, docker's API and CRI can be asked for what the files do not tell.
 //!
@@ -19,7 +19,7 @@ mod resolver;
 pub mod runtimes;
 mod unit;
 
-pub use cgroup_path::{classify, select};
+pub use cgroup_path::classify;
 pub use class::{Class, ContainerRef, Ignored};
 pub use cri::{Cri, CriError};
 pub use docker_api::{DockerApi, DockerApiError};

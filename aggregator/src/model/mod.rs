@@ -19,6 +19,8 @@ pub mod listen_series;
 pub mod listens;
 mod owners;
 pub mod peers;
+mod placement;
+pub mod process_totals;
 mod render;
 mod snapshot;
 #[cfg(test)]

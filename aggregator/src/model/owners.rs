@@ -1,4 +1,4 @@
-//! From a process' cgroups to the container its traffic counts for.
+//! From cgroups to containers: which class each cgroup is of, and what container that is.
 //!
 //! A path gives a class at once; what container that is may need a runtime's file and so comes later, through
 //! [`Model::next_to_resolve`] and [`Model::resolved`]. Until then flows wait with their totals, so nothing is lost.
@@ -6,11 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use nodescope_schema::{Cgroup, CgroupKey, Processes, Workload};
+use nodescope_schema::{Cgroup, CgroupKey, Processes};
 
 use super::Model;
-use super::flows::{Destination, Executable, FlowId, FlowTarget};
-use crate::containers::{Class, Identity, Ignored, Resolution};
+use crate::containers::{Class, Ignored, Resolution};
 
 /// How long a container waits that the budget has no room for.
 const OVER_BUDGET_RETRY_NS: u64 = 10_000_000_000;
@@ -26,7 +25,7 @@ pub struct ResolveJob {
 
 /// What is known about a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
+pub(super) enum Target {
     /// Nothing yet.
     Unknown,
     /// This container.
@@ -73,7 +72,7 @@ pub(super) struct Owners {
 
 impl Owners {
     /// A class appeared.
-    fn want(&mut self, class: &Class) {
+    pub(super) fn want(&mut self, class: &Class) {
         if self.by_class.contains_key(class) {
             return;
         }
@@ -98,7 +97,7 @@ impl Owners {
         }
     }
 
-    fn target(&self, class: &Class) -> Target {
+    pub(super) fn target(&self, class: &Class) -> Target {
         self.by_class
             .get(class)
             .map_or(Target::Unknown, |state| state.target)
@@ -248,19 +247,6 @@ impl Model {
         self.reconsider_flows(&class);
     }
 
-    /// Puts flows of a class that count for nobody back to waiting.
-    fn reconsider_flows(&mut self, class: &Class) {
-        let cgroups = &self.cgroups;
-        for (id, flow) in &mut self.flows {
-            if matches!(flow.target, FlowTarget::Dropped | FlowTarget::Pending)
-                && cgroups.class_of(&id.workload).as_ref() == Some(class)
-            {
-                flow.target = FlowTarget::Pending;
-                self.pending.insert(*id);
-            }
-        }
-    }
-
     /// Classes whose container should be looked up now. Each comes back through [`Model::resolved`].
     pub fn next_to_resolve(&mut self, now_ns: u64, limit: usize) -> Vec<ResolveJob> {
         self.owners.next(now_ns, limit)
@@ -308,116 +294,6 @@ impl Model {
         self.listens_changed = true;
         self.settle(now_ns);
     }
-
-    /// Takes all flows from a container; those that still belong to it find their way back.
-    fn move_flows_from(&mut self, index: usize) {
-        let of_it = |target: FlowTarget| matches!(target, FlowTarget::Series { container, .. } if container == index);
-        let ids: Vec<FlowId> = self
-            .flows
-            .iter()
-            .filter(|(_, flow)| of_it(flow.target))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            let Some(flow) = self.flows.get_mut(&id) else {
-                continue;
-            };
-            let before = *flow;
-            flow.leave();
-            self.close_flow(&before);
-            self.pending.insert(id);
-        }
-    }
-
-    /// The oldest first, so that after a restart the same destinations get the series within the budget.
-    pub(super) fn place_pending(&mut self, now_ns: u64) {
-        if self.snapshot.is_some() {
-            return;
-        }
-        let mut waiting: Vec<_> = std::mem::take(&mut self.pending)
-            .into_iter()
-            .filter_map(|id| Some((self.flows.get(&id)?.generation(), id)))
-            .collect();
-        waiting.sort_by_key(|(generation, _)| *generation);
-        for (_, id) in waiting {
-            self.place_flow(&id, now_ns);
-        }
-    }
-
-    /// Finds the series of a flow; without one yet it waits.
-    pub(super) fn place_flow(&mut self, id: &FlowId, now_ns: u64) {
-        let target = self.target_of(id, now_ns);
-        let Some(flow) = self.flows.get_mut(id) else {
-            return;
-        };
-        flow.target = target;
-        match target {
-            FlowTarget::Series {
-                container,
-                destination,
-            } => {
-                let delta = flow.advance();
-                self.add_to_series(container, destination, &delta, now_ns);
-            }
-            FlowTarget::Pending => {
-                self.pending.insert(*id);
-            }
-            FlowTarget::Dropped => {}
-        }
-    }
-
-    fn target_of(&mut self, id: &FlowId, now_ns: u64) -> FlowTarget {
-        let wanted = id.destination();
-        if !self.is_tracked(id, wanted) {
-            return FlowTarget::Dropped;
-        }
-        let index = match self.container_of(&id.workload, &id.executable) {
-            Owner::Container(index) => index,
-            Owner::Nobody => return FlowTarget::Dropped,
-            Owner::NotYet => return FlowTarget::Pending,
-        };
-        let budget = self.settings.destinations_per_container;
-        let Some(container) = self.containers.get_mut(index) else {
-            return FlowTarget::Pending;
-        };
-        let destination = container.destinations.assign(wanted, budget, now_ns);
-        FlowTarget::Series {
-            container: index,
-            destination,
-        }
-    }
-
-    /// A loopback address means something only in the host's namespace.
-    fn is_tracked(&self, id: &FlowId, destination: Destination) -> bool {
-        match destination {
-            Destination::Address { asked, actual } => {
-                self.settings.filter.tracks(asked, actual)
-                    && (id.host_netns || !(asked.ip().is_loopback() || actual.ip().is_loopback()))
-            }
-            Destination::Other => true,
-        }
-    }
-
-    /// The container of a process, if it is known; makes `/other/EXECUTABLE` where the setting asks for it.
-    pub(super) fn container_of(&mut self, workload: &Workload, executable: &Executable) -> Owner {
-        let Some(class) = self.cgroups.class_of(workload) else {
-            return Owner::NotYet;
-        };
-        self.owners.want(&class);
-        match self.owners.target(&class) {
-            Target::Container(index) => Owner::Container(index),
-            Target::Unknown => Owner::NotYet,
-            Target::Ignored | Target::Gone => Owner::Nobody,
-            Target::Other if !self.settings.report_other => Owner::Nobody,
-            Target::Other => {
-                let identity = other(executable);
-                let index =
-                    self.containers
-                        .obtain(&identity, &self.global, self.settings.containers);
-                index.map_or(Owner::Nobody, Owner::Container)
-            }
-        }
-    }
 }
 
 /// To whom something belongs.
@@ -425,12 +301,4 @@ pub(super) enum Owner {
     Container(usize),
     Nobody,
     NotYet,
-}
-
-/// Stands for all processes of one program that belong to no container or service.
-fn other(executable: &Executable) -> Identity {
-    Identity {
-        id: format!("/other/{}", String::from_utf8_lossy(executable.as_bytes())),
-        ..Identity::default()
-    }
 }

@@ -326,12 +326,9 @@ fn the_better_hierarchy_wins() {
         ),
     ];
     for (v2, v1, expected) in rows {
-        let class = select(Some(&expand(v2)), Some(&expand(v1)));
+        let class = classify(&expand(v2)).or_better(classify(&expand(v1)));
         assert_eq!(notation(&class), expected, "{v2} {v1}");
-        assert_eq!(select(Some(&expand(v2)), None), classify(&expand(v2)));
-        assert_eq!(select(None, Some(&expand(v1))), classify(&expand(v1)));
     }
-    assert_eq!(select(None, None), Class::Ignored(Ignored::Root));
 }
 
 #[test]

@@ -1,96 +1,18 @@
-use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nodescope_schema::{FileKind, Refusal};
-use tempfile::TempDir;
 
+use self::directory::{Directory, Fault};
 use super::super::cgroup_path::classify;
-use super::super::opener::{OpenError, OpenFuture, OwnedOpenFile};
+use super::super::opener::{OpenError, OwnedOpenFile};
 use super::super::runtimes::{docker, lxc};
 use super::*;
+
+mod directory;
 
 const ID: &str = "575e91a0695d8cf4f2022848748c76a4a7a45991e63ba5dd3f6bf3cfa8c584c7";
 const CRI_ID: &str = "1b619e4a80cdcc1ef12c5ba1e35fe413bc0f2d89ea47f825d939ae5118bbfcb8";
 const PODMAN_ID: &str = "3d17faa88fe7261fb8c1cdf66d7c63bc611e988de9fa811e2592de90b8c9e370";
-
-/// Opens files from a directory, `KIND/UID/ROOT/NAMESPACE/CONTAINER` with `-` for what is empty.
-struct Directory {
-    root: TempDir,
-    opened: AtomicUsize,
-    /// What happens instead of opening, by container.
-    faults: Mutex<HashMap<Vec<u8>, Fault>>,
-}
-
-#[derive(Clone, Copy)]
-enum Fault {
-    Fails(OpenError),
-    Hangs,
-}
-
-impl Directory {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            root: tempfile::tempdir().unwrap(),
-            opened: AtomicUsize::new(0),
-            faults: Mutex::default(),
-        })
-    }
-
-    fn path(&self, file: &OwnedOpenFile) -> PathBuf {
-        let part = |bytes: &[u8]| match bytes {
-            b"" => "-".to_owned(),
-            bytes => String::from_utf8_lossy(bytes).replace('/', "+"),
-        };
-        let (root, namespace, name) = (
-            part(&file.root),
-            part(&file.namespace),
-            part(&file.container),
-        );
-        self.root.path().join(format!(
-            "{:?}/{}/{root}/{namespace}/{name}",
-            file.kind, file.uid
-        ))
-    }
-
-    fn put(&self, file: &OwnedOpenFile, fixture: &str) {
-        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/containers/fixtures");
-        self.write(file, &fs::read(fixtures.join(fixture)).unwrap());
-    }
-
-    fn write(&self, file: &OwnedOpenFile, content: &[u8]) {
-        let path = self.path(file);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
-
-    fn fault(&self, container: &str, fault: Option<Fault>) {
-        let mut faults = self.faults.lock().unwrap();
-        match fault {
-            Some(fault) => faults.insert(container.into(), fault),
-            None => faults.remove(container.as_bytes()),
-        };
-    }
-
-    fn opened(&self) -> usize {
-        self.opened.load(Ordering::Relaxed)
-    }
-}
-
-impl FileOpener for Directory {
-    fn open(&self, file: OwnedOpenFile) -> OpenFuture<'_> {
-        self.opened.fetch_add(1, Ordering::Relaxed);
-        let fault = self.faults.lock().unwrap().get(&file.container).copied();
-        Box::pin(async move {
-            match fault {
-                Some(Fault::Fails(error)) => Err(error),
-                Some(Fault::Hangs) => std::future::pending().await,
-                None => fs::File::open(self.path(&file)).map_err(|_| Refusal::NotFound.into()),
-            }
-        })
-    }
-}
 
 fn docker_file(id: &str) -> OwnedOpenFile {
     OwnedOpenFile {
