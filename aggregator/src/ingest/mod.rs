@@ -2,7 +2,8 @@
 //!
 //! One task owns the socket. It reads packets while there are any, hands records to the [`Model`] under one lock a
 //! packet, and replies to the [`Broker`]. When the connection ends it connects again, at first quickly, then every
-//! [`MAX_RECONNECT_DELAY`]; what was known stays shown meanwhile.
+//! [`MAX_RECONNECT_DELAY`], also when a sensor takes connections and closes them at once; what was known stays shown
+//! meanwhile.
 
 mod replay;
 mod sink;
@@ -18,6 +19,7 @@ use nodescope_schema::{
 };
 use rustix::net::{SendFlags, send};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use self::sink::Sink;
@@ -32,6 +34,8 @@ pub use self::replay::{ReplayError, ReplayReport, replay};
 const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(50);
 /// Longest wait before connecting again.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
+/// A connection that lasted so long was a good one: after it the waits begin anew.
+const GOOD_CONNECTION: Duration = Duration::from_secs(5);
 /// Packets read before other tasks get their turn.
 const PACKETS_PER_TURN: usize = 32;
 
@@ -80,8 +84,12 @@ impl Ingest {
                     if connections > 1 {
                         self.metrics.add_sensor_reconnect();
                     }
-                    (delay, last_said) = (MIN_RECONNECT_DELAY, String::new());
-                    self.serve(&socket).await
+                    let began = Instant::now();
+                    let error = self.serve(&socket).await;
+                    if began.elapsed() >= GOOD_CONNECTION {
+                        (delay, last_said) = (MIN_RECONNECT_DELAY, String::new());
+                    }
+                    error
                 }
                 Err(error) => error.into(),
             };
@@ -146,5 +154,68 @@ impl Ingest {
             drop(ready);
             tokio::task::yield_now().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use rustix::net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, socket_with,
+    };
+
+    use super::*;
+    use crate::model::{GlobalLabels, Settings};
+
+    fn listener(path: &std::path::Path) -> OwnedFd {
+        let flags = SocketFlags::CLOEXEC;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        listen(&socket, 64).unwrap();
+        socket
+    }
+
+    fn reconnects(metrics: &Metrics) -> u64 {
+        let page = metrics.page(crate::metrics::Format::Text, |_| ());
+        let page = String::from_utf8(page).unwrap();
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix("nodescope_sensor_reconnects_total "));
+        value.unwrap().parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_sensor_that_closes_at_once_is_asked_ever_less_often() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sensor.sock");
+        let listener = listener(&path);
+        std::thread::spawn(move || {
+            while let Ok(connection) = accept(&listener) {
+                drop(connection);
+            }
+        });
+        let metrics = Arc::new(Metrics::new("test"));
+        let model = Model::new(Settings::default(), GlobalLabels::default());
+        let ingest = Ingest {
+            path,
+            model: Arc::new(Mutex::new(model)),
+            metrics: Arc::clone(&metrics),
+            broker: Broker::default(),
+            wake_resolver: Arc::default(),
+        };
+        let began = Instant::now();
+        let four = async {
+            while reconnects(&metrics) < 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let limit = Duration::from_secs(60);
+        tokio::select! {
+            () = ingest.run() => {}
+            reached = tokio::time::timeout(limit, four) => reached.unwrap(),
+        }
+        let waits = MIN_RECONNECT_DELAY * (1 + 2 + 4 + 8);
+        assert!(began.elapsed() >= waits, "{:?}", began.elapsed());
     }
 }
