@@ -37,7 +37,7 @@ const NAMESPACE_INTERVAL: Duration = Duration::from_secs(2);
 const FILESYSTEM_ROUNDS: u32 = 3;
 /// File systems asked at once, so that there is room for other requests to the sensor.
 const MAX_ASKING: usize = 16;
-/// How long to wait for a sensor that could tell the system's UUID.
+/// How long to wait for a sensor that could tell the system's UUID, or has too much else to do.
 const UUID_RETRY: Duration = Duration::from_secs(1);
 
 /// Everything that is read on a schedule.
@@ -254,9 +254,11 @@ impl Collect {
                     }
                     return;
                 }
-                Err(OpenError::Disconnected | OpenError::TimedOut) => {
-                    tokio::time::sleep(UUID_RETRY).await
-                }
+                Err(
+                    OpenError::Disconnected
+                    | OpenError::TimedOut
+                    | OpenError::Refused(Refusal::RateLimited),
+                ) => tokio::time::sleep(UUID_RETRY).await,
                 Err(OpenError::Refused(reason)) => {
                     debug!(%reason, "There is no system UUID.");
                     return;
@@ -284,19 +286,22 @@ fn resume<T>(panic: tokio::task::JoinError) -> T {
 pub struct ResourceJob {
     /// Its index in the model.
     pub container: usize,
+    /// Its value of the label `container_id`.
+    pub id: Arc<str>,
     /// Path in the v2 tree.
     pub v2: Option<Vec<u8>>,
     /// Path in the v1 hierarchy that the sensor watches.
     pub v1: Option<Vec<u8>>,
 }
 
-fn read_all(host: &HostRoot, jobs: Vec<ResourceJob>) -> Result<Vec<(usize, Resources)>, String> {
+fn read_all(
+    host: &HostRoot,
+    jobs: Vec<ResourceJob>,
+) -> Result<Vec<(ResourceJob, Resources)>, String> {
     let mounts = CgroupMounts::discover(host).map_err(|error| error.to_string())?;
     let read = |job: ResourceJob| {
-        (
-            job.container,
-            mounts.read_resources(job.v2.as_deref(), job.v1.as_deref()),
-        )
+        let resources = mounts.read_resources(job.v2.as_deref(), job.v1.as_deref());
+        (job, resources)
     };
     Ok(jobs.into_iter().map(read).collect())
 }

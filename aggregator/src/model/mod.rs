@@ -28,14 +28,15 @@ mod tests;
 pub mod volumes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use nodescope_schema::{
     CgroupKey, FilesystemSpace, FlowKey, FlowTotals, Listen, Record, SensorHello, StatFilesystem,
 };
 
 use self::cgroups::Cgroups;
-use self::containers::Containers;
 pub use self::containers::GlobalLabels;
+use self::containers::{Container, Containers};
 use self::filter::Filter;
 use self::flows::{FlowDelta, FlowId, FlowState, FlowTarget};
 use self::latency::Answers;
@@ -336,20 +337,29 @@ impl Model {
 
     /// Where the containers' cgroup files are.
     pub fn cgroups_to_read(&self) -> Vec<ResourceJob> {
-        let job = |(container, state)| {
+        let job = |(container, state): (usize, &Container)| {
             let (v2, v1) = self.containers.paths(state, &self.cgroups);
-            (v2.is_some() || v1.is_some()).then_some(ResourceJob { container, v2, v1 })
+            (v2.is_some() || v1.is_some()).then(|| ResourceJob {
+                container,
+                id: Arc::clone(&state.id),
+                v2,
+                v1,
+            })
         };
         self.containers.iter().filter_map(job).collect()
     }
 
     /// What the cgroup files said. A container that was not read, because its cgroup is gone, keeps its counters.
-    pub fn set_resources(&mut self, resources: Vec<(usize, Resources)>) {
-        let mut read: HashMap<usize, Resources> = resources.into_iter().collect();
+    pub fn set_resources(&mut self, resources: Vec<(ResourceJob, Resources)>) {
+        let mut read: HashMap<usize, (ResourceJob, Resources)> = resources
+            .into_iter()
+            .map(|(job, resources)| (job.container, (job, resources)))
+            .collect();
         for (index, container) in self.containers.iter_indexed_mut() {
             container.resources = match read.remove(&index) {
-                Some(resources) => resources,
-                None => container.resources.without_gauges(),
+                // Its place may have been given to another one meanwhile.
+                Some((job, resources)) if job.id == container.id => resources,
+                _ => container.resources.without_gauges(),
             };
         }
     }

@@ -300,7 +300,7 @@ fn unknown_containers_are_tried_again_and_hurt_nobody() {
 #[test]
 fn a_cgroup_that_is_gone_keeps_counters_and_no_gauges() {
     let mut node = unit_node();
-    let index = node.model.cgroups_to_read()[0].container;
+    let job = node.model.cgroups_to_read().remove(0);
     let read = Resources {
         cpu_usage_seconds: Some(3.0),
         memory_rss_bytes: Some(4096),
@@ -308,8 +308,13 @@ fn a_cgroup_that_is_gone_keeps_counters_and_no_gauges() {
     };
     let usage = |node: &Node| node.value("container_resources_cpu_usage_seconds_total", &[]);
     let memory = |node: &Node| node.value("container_resources_memory_rss_bytes", &[]);
-    node.model.set_resources(vec![(index, read)]);
+    node.model.set_resources(vec![(job.clone(), read)]);
     assert_eq!((usage(&node), memory(&node)), (Some(3.0), Some(4096.0)));
     node.model.set_resources(Vec::new());
+    assert_eq!((usage(&node), memory(&node)), (Some(3.0), None));
+    // Its place was that of another container when its files were read.
+    let id = "/docker/earlier".into();
+    node.model
+        .set_resources(vec![(ResourceJob { id, ..job }, read)]);
     assert_eq!((usage(&node), memory(&node)), (Some(3.0), None));
 }
