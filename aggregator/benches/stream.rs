@@ -1,4 +1,4 @@
-//! Records a second into the model, and time to write its page. `cargo bench -p nodescope-aggregator --bench stream`
+//! Records a second into the model. `cargo bench -p nodescope-aggregator --bench stream`
 //!
 //! The baseline of the same run is decoding alone, without a model. What a client of `/metrics` waits for and how much
 //! memory the process needs is measured by the bench `scrape`.
@@ -7,8 +7,6 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nodescope_aggregator::containers::{Class, Identity, Resolution};
-use nodescope_aggregator::metrics::Format;
-use nodescope_aggregator::metrics::own::Metrics;
 use nodescope_aggregator::model::{GlobalLabels, Model, Settings};
 use nodescope_schema::{FromSensorSink, Record, Reply, SensorHello, decode_from_sensor};
 
@@ -17,7 +15,6 @@ mod node;
 
 const ROUNDS: u64 = 40;
 const RUNS: usize = 5;
-const SCRAPES: usize = 100;
 
 fn main() {
     let first = node::snapshot();
@@ -31,17 +28,14 @@ fn main() {
                 .for_each(|packet| decode_only(packet))
         })
     }));
-    let mut model = None;
     let apply = median((0..RUNS).map(|_| {
         let filled = Mutex::new(model_of(&first));
-        let elapsed = time(|| {
+        time(|| {
             rounds
                 .iter()
                 .flatten()
                 .for_each(|packet| apply(&filled, packet))
-        });
-        model = Some(filled);
-        elapsed
+        })
     }));
     println!(
         "decode only        {:>12.0} records/s",
@@ -51,9 +45,6 @@ fn main() {
         "decode and apply   {:>12.0} records/s",
         records / apply.as_secs_f64()
     );
-    let Some(model) = model else { return };
-    scrapes(&model, Format::Text, "text 0.0.4");
-    scrapes(&model, Format::OpenMetrics, "OpenMetrics");
 }
 
 fn time(run: impl FnOnce()) -> Duration {
@@ -66,31 +57,6 @@ fn median(times: impl Iterator<Item = Duration>) -> Duration {
     let mut times: Vec<_> = times.collect();
     times.sort();
     times[times.len() / 2]
-}
-
-fn scrapes(model: &Mutex<Model>, format: Format, name: &str) {
-    let metrics = Metrics::new("bench");
-    let mut bytes = 0;
-    let mut series = 0;
-    let mut times: Vec<Duration> = (0..SCRAPES)
-        .map(|_| {
-            time(|| {
-                let page = metrics.page(format, |page| lock(model).render(page));
-                bytes = page.len();
-                series = page
-                    .split(|byte| *byte == b'\n')
-                    .filter(|line| !line.starts_with(b"#"))
-                    .count();
-            })
-        })
-        .collect();
-    times.sort();
-    println!(
-        "{name:<12} {series} series, {:.1} MB: median {:.1} ms, p99 {:.1} ms",
-        bytes as f64 / 1e6,
-        times[SCRAPES / 2].as_secs_f64() * 1e3,
-        times[SCRAPES * 99 / 100].as_secs_f64() * 1e3
-    );
 }
 
 fn lock(model: &Mutex<Model>) -> std::sync::MutexGuard<'_, Model> {
