@@ -3,7 +3,7 @@
 //! A port that docker publishes is an address of the host, at which docker's proxy or its firewall rules lead to the
 //! container. It is shown with `proxy="dockerd"`, as 1 while the container has a process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::Model;
@@ -71,7 +71,7 @@ impl Model {
 
     /// Takes the addresses of the namespaces that could be read.
     pub fn set_namespace_addresses(&mut self, addresses: HashMap<u32, Vec<IpAddr>>) {
-        let wanted: Vec<u32> = self
+        let wanted: HashSet<u32> = self
             .listens
             .sockets
             .values()
@@ -92,7 +92,7 @@ impl Model {
 
     /// Listening addresses that were not shown for want of budget.
     pub fn listens_over_budget(&self) -> u64 {
-        self.namespaces.over_budget
+        self.namespaces.over_budget + self.listens.refused
     }
 
     /// Works out anew what each container listens on.

@@ -14,6 +14,10 @@ use super::flows::Executable;
 /// How long a closed listen is still shown, as 0.
 pub const CLOSED_TTL_NS: u64 = 600_000_000_000;
 
+/// Most sockets kept, several times what the sensor's table holds. When they are reached, half of the closed ones go, those
+/// that closed first; while all are open, further ones are refused and counted.
+const MAX_SOCKETS: usize = 65_536;
+
 /// One listening socket.
 #[derive(Debug, Clone)]
 pub struct ListenState {
@@ -75,20 +79,46 @@ pub fn addresses_of(ip: IpAddr, ipv6_only: bool, namespace: &[IpAddr]) -> Vec<Ip
 pub struct Listens {
     /// The sockets.
     pub sockets: HashMap<u64, ListenState>,
+    /// Sockets refused because there were too many.
+    pub refused: u64,
 }
 
 impl Listens {
     /// Takes a record.
     pub fn update(&mut self, record: &Listen<'_>, now_ns: u64) {
         let state = ListenState::new(record, now_ns);
-        match self.sockets.get_mut(&record.cookie) {
-            Some(known) if !record.open => known.closed_ns = known.closed_ns.or(Some(now_ns)),
-            Some(known) => *known = state,
-            None if record.open => {
-                self.sockets.insert(record.cookie, state);
+        if let Some(known) = self.sockets.get_mut(&record.cookie) {
+            if record.open {
+                *known = state;
+            } else {
+                known.closed_ns.get_or_insert(now_ns);
             }
-            None => {}
+        } else if record.open {
+            if self.has_room() {
+                self.sockets.insert(record.cookie, state);
+            } else {
+                self.refused += 1;
+            }
         }
+    }
+
+    fn has_room(&mut self) -> bool {
+        if self.sockets.len() >= MAX_SOCKETS {
+            self.forget_half_of_closed();
+        }
+        self.sockets.len() < MAX_SOCKETS
+    }
+
+    fn forget_half_of_closed(&mut self) {
+        let times = self.sockets.values().filter_map(|socket| socket.closed_ns);
+        let mut times: Vec<u64> = times.collect();
+        if times.is_empty() {
+            return;
+        }
+        let middle = times.len() / 2;
+        let (_, &mut last_ns, _) = times.select_nth_unstable(middle);
+        self.sockets
+            .retain(|_, socket| socket.closed_ns.is_none_or(|closed| closed > last_ns));
     }
 
     /// Marks as closed what a snapshot did not mention.
@@ -203,6 +233,40 @@ zz 1\nfd\n";
             port: 80,
             closed_ns: None,
         }
+    }
+
+    fn record(cookie: u64, open: bool) -> Listen<'static> {
+        Listen {
+            cookie,
+            owner: nodescope_schema::Owner {
+                workload: Workload::default(),
+                executable: b"x",
+            },
+            pid: 1,
+            netns: 1,
+            ip: Ipv6Addr::LOCALHOST,
+            ipv6_only: false,
+            port: 80,
+            open,
+        }
+    }
+
+    #[test]
+    fn sockets_that_come_and_go_are_bounded() {
+        let mut listens = Listens::default();
+        listens.update(&record(u64::MAX, true), 1);
+        for cookie in 0..3 * MAX_SOCKETS as u64 {
+            listens.update(&record(cookie, true), cookie);
+            listens.update(&record(cookie, false), cookie);
+            assert!(listens.sockets.len() <= MAX_SOCKETS);
+        }
+        let newest = 3 * MAX_SOCKETS as u64 - 1;
+        assert!(listens.sockets.contains_key(&newest) && listens.sockets.contains_key(&u64::MAX));
+        assert_eq!(listens.refused, 0);
+        for cookie in 0..MAX_SOCKETS as u64 + 9 {
+            listens.update(&record(u64::MAX - cookie, true), 1);
+        }
+        assert_eq!((listens.sockets.len(), listens.refused), (MAX_SOCKETS, 9));
     }
 
     #[test]
