@@ -54,6 +54,30 @@ fn beginning_again_in_an_empty_cgroup_is_a_restart() {
     }
 }
 
+/// A rescan puts right what hooks missed, and nothing else: also of a process that waits for its parent.
+#[test]
+fn rescans_count_nobody_again() {
+    let Some(node) = Node::new("rescans") else {
+        return;
+    };
+    let mut kernel = node.load(Rungs::Best);
+    let cgroup = node.cgroup("rescanned");
+    let counts = |told: &Told| {
+        let processes = told.processes.get(&cgroup.id);
+        processes.map(|p| (p.live, p.started, p.ended, p.restarts))
+    };
+    let mut child = cgroup.spawn("exec sleep 1000");
+    for wanted in [(1, 1, 0, 0), (0, 1, 1, 0)] {
+        let before = node.snapshot_when(&mut kernel, |told| counts(told) == Some(wanted));
+        assert_eq!(counts(&before), Some(wanted));
+        kernel.rescan().expect("a walk");
+        kernel.rescan().expect("a walk");
+        assert_eq!(counts(&node.snapshot(&mut kernel)), Some(wanted));
+        child.kill().expect("to end it, or that it has ended");
+    }
+    child.wait().expect("its end");
+}
+
 #[test]
 fn processes_older_than_the_sensor_are_alive() {
     let Some(node) = Node::new("older-processes") else {
