@@ -6,6 +6,15 @@
  * seconds and put right what the kernel skipped of the hooks' runs (see tcp.bpf.h).
  */
 
+/* Far longer than a fork takes, far shorter than loading the programs does. */
+#define FORK_NS 100000000
+
+/* The walk sees a task before fork has put it into its cgroup and process_fork counts it; the next walk will do. */
+static __always_inline bool may_be_forking(struct task_struct *task)
+{
+	return bpf_ktime_get_ns() - task->start_time < FORK_NS;
+}
+
 SEC("iter/task")
 int find_processes(struct bpf_iter__task *ctx)
 {
@@ -27,7 +36,7 @@ int find_processes(struct bpf_iter__task *ctx)
 	/* An earlier one of the same number, whose end was not seen. */
 	if (process)
 		end_process(tgid);
-	if (BPF_CORE_READ(task, signal, live.counter) == 0)
+	if (BPF_CORE_READ(task, signal, live.counter) == 0 || may_be_forking(task))
 		return 0;
 	begin_process(task, tgid);
 	/* It may have ended before the entry was there for process_exit to find. */
