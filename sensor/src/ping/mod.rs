@@ -10,7 +10,7 @@
 //!
 //! Known limits: requests leave from the sensor's own network namespace, the host's, whoever talks to the address; an
 //! address that means another machine in a container's namespace is not told apart. An unreachable address is one that
-//! does not answer. Receive stamps cost every packet of the node a few nanoseconds while the sockets are open.
+//! does not answer. While the sockets are open the kernel reads the clock for every packet that the node receives.
 
 mod echo;
 mod flights;
