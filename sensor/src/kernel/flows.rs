@@ -92,7 +92,8 @@ impl Flows {
         visit: &mut dyn FnMut(IpAddr),
     ) -> Result<(), SourceError> {
         let visited = self.table.for_each(batch, |_, key, flow| {
-            if flow.connects > 0 || flow.active > 0 {
+            // One older than the sensor has no connect.
+            if flow.connects > 0 || flow.active > 0 || flow.received_bytes > 0 {
                 let (asked, actual) = (key.remote_ip, key.actual_ip);
                 let peer = if key.actual_port == 0 { asked } else { actual };
                 visit(IpAddr::V6(peer).to_canonical());
