@@ -152,4 +152,6 @@ fn writes_to_a_disk_wait_as_long_as_the_kernel_says() {
     agent.eventually("the verdict", "", |scrape| {
         (scrape.sum("nodescope_sensor_hook", &hook) == Some(1.0)).then_some(())
     });
+    let remedies = agent.logs().matches("set it to 1 with sysctl").count();
+    assert_eq!(remedies, 1, "{}", agent.logs());
 }

@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{MutexGuard, PoisonError};
 
 use nodescope_schema::{
-    Decoded, FilesystemReply, FromSensorSink, Hook, Record, Reply, SensorHello, common_version,
-    decode_from_sensor,
+    Decoded, FilesystemReply, FromSensorSink, Hook, Record, Reply, SensorHello, Verdict,
+    common_version, decode_from_sensor,
 };
 
 use super::{ConnectionError, Ingest};
@@ -151,8 +151,9 @@ impl FromSensorSink for Message<'_, '_> {
             Record::MapFill(fill) => metrics.set_map_fill(fill),
             Record::Status(status) => metrics.set_sensor_status(status),
             Record::Hook(hook) => {
-                metrics.set_hook(hook);
-                warn_of(hook);
+                if metrics.set_hook(hook) {
+                    tell_of(hook);
+                }
             }
             Record::Cgroup(_) => {
                 self.new_cgroups = true;
@@ -174,13 +175,18 @@ impl FromSensorSink for Message<'_, '_> {
     }
 }
 
-fn warn_of(hook: &Hook<'_>) {
-    if hook.verdict == nodescope_schema::Verdict::Failed {
-        tracing::warn!(
-            hook = hook.name,
-            detail = hook.detail,
-            "A hook of the sensor failed."
-        );
+/// Says once what does not work in full, and what to do about it; the metrics go on saying it.
+fn tell_of(hook: &Hook<'_>) {
+    let (name, detail) = (hook.name, hook.detail);
+    match hook.verdict {
+        Verdict::Ok => tracing::debug!(hook = name, "A hook of the sensor works."),
+        Verdict::Degraded => {
+            tracing::warn!(hook = name, detail, "A hook of the sensor works in part.")
+        }
+        Verdict::Unsupported => {
+            tracing::info!(hook = name, detail, "This kernel has no such hook.")
+        }
+        Verdict::Failed => tracing::warn!(hook = name, detail, "A hook of the sensor failed."),
     }
 }
 

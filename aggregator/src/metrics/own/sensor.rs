@@ -65,8 +65,8 @@ impl Metrics {
         }
     }
 
-    /// Sets the state of a hook; its former state disappears.
-    pub fn set_hook(&self, hook: &Hook<'_>) {
+    /// Sets the state of a hook; its former state disappears. Returns whether it was another one.
+    pub fn set_hook(&self, hook: &Hook<'_>) -> bool {
         let labels = labels::Hook {
             hook: hook.name.to_owned(),
             rung: hook.rung.to_owned(),
@@ -76,13 +76,18 @@ impl Metrics {
             .known_hooks
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        if known.contains(&labels) {
+            return false;
+        }
         if let Some(at) = known.iter().position(|other| other.hook == labels.hook) {
             self.hooks.remove(&known.swap_remove(at));
         }
-        if known.len() < MAX_SENSOR_LABEL_SETS {
+        let has_room = known.len() < MAX_SENSOR_LABEL_SETS;
+        if has_room {
             self.hooks.get_or_create(&labels).set(1);
             known.push(labels);
         }
+        has_room
     }
 
     /// Sets how full a kernel map is.

@@ -172,3 +172,24 @@ fn a_sensor_cannot_make_labels_without_end() {
     }
     assert!(page(&own, Format::Text).lines().count() < 1_200);
 }
+
+#[test]
+fn a_state_that_is_known_already_is_none_to_tell() {
+    let own = Metrics::new("1.0.0");
+    let told = [
+        Verdict::Ok,
+        Verdict::Ok,
+        Verdict::Degraded,
+        Verdict::Degraded,
+        Verdict::Ok,
+    ]
+    .map(|verdict| {
+        own.set_hook(&Hook {
+            name: "delays",
+            rung: "tp_btf/x",
+            verdict,
+            detail: "",
+        })
+    });
+    assert_eq!(told, [true, false, true, false, true]);
+}
