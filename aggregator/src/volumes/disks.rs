@@ -26,6 +26,8 @@ pub struct Disk {
 pub struct Disks<'a> {
     host: &'a HostRoot,
     by_device: HashMap<Device, Option<Disk>>,
+    /// Read when one is first wanted.
+    by_mapped_name: Option<HashMap<String, Device>>,
 }
 
 impl<'a> Disks<'a> {
@@ -34,6 +36,7 @@ impl<'a> Disks<'a> {
         Self {
             host,
             by_device: HashMap::new(),
+            by_mapped_name: None,
         }
     }
 
@@ -49,13 +52,42 @@ impl<'a> Disks<'a> {
     }
 
     /// btrfs has a device number of its own, which is no block device's; its source is the path of one.
-    fn block_device(&self, mount: &VolumeMount) -> Option<Device> {
+    fn block_device(&mut self, mount: &VolumeMount) -> Option<Device> {
         if mount.device.major != 0 {
             return Some(mount.device);
         }
         let name = mount.block_source.as_deref()?;
-        number(self.host, name)
+        match name.strip_prefix("mapper/") {
+            Some(mapped) => self.mapped_device(mapped),
+            None => number(self.host, name),
+        }
     }
+
+    /// The device mapper's devices, by the names that `/dev/mapper` has them under.
+    fn mapped_device(&mut self, name: &str) -> Option<Device> {
+        let host = self.host;
+        let by_name = self
+            .by_mapped_name
+            .get_or_insert_with(|| mapped_devices(host));
+        by_name.get(name).copied()
+    }
+}
+
+fn mapped_devices(host: &HostRoot) -> HashMap<String, Device> {
+    let Ok(entries) = std::fs::read_dir(host.sys("class/block").path()) else {
+        return HashMap::new();
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter(|name| name.starts_with("dm-"))
+        .filter_map(|name| {
+            let mapped = host
+                .sys(&format!("class/block/{name}/dm/name"))
+                .text()
+                .ok()?;
+            Some((mapped.trim_end().to_owned(), number(host, &name)?))
+        })
+        .collect()
 }
 
 fn number(host: &HostRoot, name: &str) -> Option<Device> {
@@ -122,6 +154,12 @@ mod tests {
             .unwrap();
         }
         fs::write(sys.join("devices/block/sda/sda1/partition"), "1\n").unwrap();
+        fs::create_dir(root.path().join("sys/devices/block/dm-0/dm")).unwrap();
+        fs::write(
+            root.path().join("sys/devices/block/dm-0/dm/name"),
+            "luks-1\n",
+        )
+        .unwrap();
         let host = HostRoot::new(root.path());
         let mut disks = Disks::new(&host);
         let mut name = |mount| disks.of(&mount).map(|disk| (disk.name, disk.device.minor));
@@ -132,6 +170,9 @@ mod tests {
             name(mount(0, 40, Some("sda1"))),
             Some(("sda".to_owned(), 0))
         );
+        let mapped = name(mount(0, 40, Some("mapper/luks-1")));
+        assert_eq!(mapped, Some(("dm-0".to_owned(), 0)));
+        assert_eq!(name(mount(0, 40, Some("mapper/luks-2"))), None);
         assert_eq!(name(mount(0, 40, None)), None);
         assert_eq!(name(mount(0, 40, Some("nothing"))), None);
         assert_eq!(name(mount(9, 9, None)), None);

@@ -55,7 +55,7 @@ pub struct VolumeMount {
     pub root: Vec<u8>,
     /// Device number of the file system.
     pub device: Device,
-    /// Name of the block device it is on, where only its source tells that.
+    /// Name of the block device it is on below `/dev`, where only its source tells that: plain, or `mapper/NAME`.
     pub block_source: Option<String>,
 }
 
@@ -85,7 +85,8 @@ fn volume(mount: Mount<'_>) -> Option<VolumeMount> {
 
 fn block_source(mount: &Mount<'_>) -> Option<String> {
     let name = mount.source.strip_prefix(b"/dev/")?;
-    let is_plain = mount.kind == b"btrfs" && !name.starts_with(b".") && !name.contains(&b'/');
+    let last = name.strip_prefix(b"mapper/").unwrap_or(name);
+    let is_plain = mount.kind == b"btrfs" && !last.starts_with(b".") && !last.contains(&b'/');
     let name = String::from_utf8(name.to_vec()).ok()?;
     is_plain.then_some(name)
 }
@@ -127,10 +128,23 @@ mod tests {
 
     #[test]
     fn a_source_names_nothing_but_a_device() {
-        for source in ["/dev/../x", "/dev/.", "/dev/mapper/a", "sda", "/dev"] {
+        let source_of = |source: &str| {
             let line = format!("1 0 0:1 / /m rw - btrfs {source} rw\n");
-            assert_eq!(writable(line.as_bytes())[0].block_source, None, "{source}");
+            writable(line.as_bytes()).remove(0).block_source
+        };
+        for source in [
+            "/dev/../x",
+            "/dev/.",
+            "/dev/mapper/../x",
+            "/dev/mapper/a/b",
+            "/dev/disk/a",
+            "sda",
+            "/dev",
+        ] {
+            assert_eq!(source_of(source), None, "{source}");
         }
+        let mapped = source_of("/dev/mapper/luks-1");
+        assert_eq!(mapped.as_deref(), Some("mapper/luks-1"));
     }
 
     proptest! {
