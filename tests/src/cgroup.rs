@@ -71,6 +71,19 @@ impl Unit {
         joins + "exec \"$@\""
     }
 
+    /// Moves a process into it, as systemd does for a scope.
+    #[track_caller]
+    pub fn take_in(&self, pid: u32) {
+        for file in self
+            .directories()
+            .iter()
+            .map(|dir| dir.join("cgroup.procs"))
+        {
+            let written = fs::write(&file, pid.to_string());
+            written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+    }
+
     fn pids(&self) -> Vec<i32> {
         let files = self
             .directories()

@@ -2,17 +2,13 @@
 
 use std::process::Command;
 
-use crate::{Place, Sandbox, image, run_output, try_run};
+use crate::{Place, Sandbox, image, run_output, try_run, user};
 
 /// Podman's own defaults are higher than what a test machine without CAP_SYS_RESOURCE may set.
 const LIMITS: &str = "--ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
 
 /// The image every test container runs.
 const IMAGE: &str = "localhost/nodescope-test:1";
-
-/// The user of rootless containers.
-const USER_ID: u32 = 4242;
-const HOME: &str = "/var/lib/nodescope-test-user";
 
 /// Podman's storage, at its default places in the sandbox. Dropping it removes all containers.
 #[derive(Debug)]
@@ -40,23 +36,14 @@ impl Podman {
             sandbox: Sandbox::new(),
             is_rootless: true,
         };
-        let (id, name) = (USER_ID, "nodescope-test-user");
-        podman.sandbox.shell(&format!(
-            "echo {name}:x:{id}:{id}::{HOME}:/bin/sh >>/etc/passwd
-            echo {name}:x:{id}: >>/etc/group
-            echo {name}:100000:65536 >>/etc/subuid
-            echo {name}:100000:65536 >>/etc/subgid
-            mkdir -p {HOME} /run/user/{id}
-            chown {id}:{id} {HOME} /run/user/{id}"
-        ));
-        podman.sandbox.let_others_in();
+        user::add(&podman.sandbox);
         podman.import_image();
         podman
     }
 
     /// The user of rootless containers.
     pub fn user_id() -> u32 {
-        USER_ID
+        user::ID
     }
 
     /// Where it runs.
@@ -81,7 +68,7 @@ impl Podman {
             ..place
         };
         let mut command = if self.is_rootless {
-            self.of_user(place)
+            user::command(place, "podman")
         } else {
             place.command("podman")
         };
@@ -93,24 +80,6 @@ impl Podman {
             "--events-backend=file",
         ]);
         command.current_dir("/");
-        command
-    }
-
-    fn of_user(&self, place: Place<'_>) -> Command {
-        let mut command = place.command("setpriv");
-        command.args([
-            "--reuid",
-            &USER_ID.to_string(),
-            "--regid",
-            &USER_ID.to_string(),
-            "--clear-groups",
-        ]);
-        command.args([
-            "env",
-            &format!("HOME={HOME}"),
-            &format!("XDG_RUNTIME_DIR=/run/user/{USER_ID}"),
-            "podman",
-        ]);
         command
     }
 

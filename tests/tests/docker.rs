@@ -338,3 +338,33 @@ fn names_come_from_the_api_too() {
         Vec::<String>::new()
     );
 }
+
+#[test]
+fn rootless() {
+    require_root!();
+    let docker = RootlessDocker::start();
+    let agent = Agent::start_beside(docker.sandbox());
+    let (server, client) = (unique("server"), unique("client"));
+    let server_scope = docker.run_load(&server, "serve --listen 0.0.0.0:8080");
+    let to = docker.address_of(&server) + ":8080";
+    let words = format!("connect --to {to} --count 31 --upload 500 --download 9");
+    let client_scope = docker.run_load(&client, &words);
+    let id = RootlessDocker::container_id(&client);
+    assert_eq!(docker.run(&format!("wait {client}")), "0");
+    let report = LoadReport::parse(&docker.run(&format!("logs {client}")));
+    let expected = Expected {
+        connects: 31,
+        sent_bytes: report.sent_bytes,
+        received_bytes: 31 * 9,
+        ..Expected::default()
+    };
+    expected.settles(&agent, &id, &to);
+    let image = [("container_id", id.as_str()), ("image", docker.image())];
+    agent.settles("container_info", &image, 1);
+    let id = RootlessDocker::container_id(&server);
+    let listen = [("container_id", id.as_str()), ("listen_addr", to.as_str())];
+    agent.settles("container_net_tcp_listen_info", &listen, 1);
+    Expected::default().settles(&agent, &id, "");
+    // Before its containers' cgroups go.
+    drop((docker, server_scope, client_scope));
+}

@@ -1,0 +1,140 @@
+//! A Docker daemon of an ordinary user, in a sandbox: RootlessKit, slirp4netns and `dockerd-rootless.sh`.
+//!
+//! Without cgroup v2 as the main hierarchy rootless Docker makes no cgroups. systemd's part, a scope for each container,
+//! is then played here: the container's first process waits until it has been moved, and only then runs its load.
+
+use std::process::Command;
+
+use crate::wait::DEADLINE;
+use crate::{Place, Process, Sandbox, Unit, image, poll, run_output, try_run, user};
+
+const IMAGE: &str = "nodescope-test:1";
+/// Where Debian and Ubuntu keep it, and not in the search path.
+const SCRIPT: &str = "/usr/share/docker.io/contrib/dockerd-rootless.sh";
+/// Waits for a sign, then becomes the load generator.
+const WAIT: &str = "while [ ! -e /go ]; do sleep 0.05; done; exec /bin/nodescope-load \"$@\"";
+
+/// The daemon. Dropping it removes its containers first.
+#[derive(Debug)]
+pub struct RootlessDocker {
+    daemon: Process,
+    sandbox: Sandbox,
+}
+
+impl RootlessDocker {
+    /// Starts it and imports the image.
+    #[track_caller]
+    pub fn start() -> Self {
+        let sandbox = Sandbox::new();
+        user::add(&sandbox);
+        // Anybody may open it on most systems, on test machines only root; slirp4netns needs it.
+        sandbox.shell("mknod -m 666 /run/tun c 10 200 && mount --bind /run/tun /dev/net/tun");
+        let log = sandbox.directory().join("dockerd.log");
+        let mut command = user::command(inside(&sandbox), "sh");
+        command.args([SCRIPT, "--shutdown-timeout", "1"]);
+        let daemon = Process::start("rootless dockerd", &mut command, &log);
+        let mut docker = Self { daemon, sandbox };
+        docker.wait_ready();
+        docker.import_image();
+        docker
+    }
+
+    fn wait_ready(&mut self) {
+        let ready = poll(DEADLINE * 4, || {
+            let answers = try_run(self.client().arg("version")).status.success();
+            (answers || !self.daemon.is_alive()).then_some(answers)
+        });
+        assert!(
+            ready == Some(true),
+            "rootless dockerd does not start\n{}",
+            self.daemon.log_tail()
+        );
+    }
+
+    fn import_image(&self) {
+        let archive = self.sandbox.directory().join("image.tar");
+        image::tar(&archive);
+        run_output(self.client().arg("import").arg(&archive).arg(IMAGE));
+        let _ = std::fs::remove_file(&archive);
+    }
+
+    /// Whose it is.
+    pub fn user_id() -> u32 {
+        user::ID
+    }
+
+    /// The container id of a container of this name.
+    pub fn container_id(name: &str) -> String {
+        format!("/docker/user-{}/{name}", user::ID)
+    }
+
+    /// The image reference as the metrics show it.
+    pub fn image(&self) -> &'static str {
+        IMAGE
+    }
+
+    /// Where it runs.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    fn client(&self) -> Command {
+        let mut command = user::command(inside(&self.sandbox), "docker");
+        command.args([
+            "--host",
+            &format!("unix:///run/user/{}/docker.sock", user::ID),
+        ]);
+        command
+    }
+
+    /// `docker WORDS`, split at spaces; its output.
+    #[track_caller]
+    pub fn run(&self, words: &str) -> String {
+        run_output(self.client().args(words.split_whitespace()))
+    }
+
+    /// The container's address in its network.
+    #[track_caller]
+    pub fn address_of(&self, container: &str) -> String {
+        self.run(&format!(
+            "inspect --format {{{{.NetworkSettings.IPAddress}}}} {container}"
+        ))
+    }
+
+    /// A container in the background that runs the load generator with these words, in a scope as systemd makes it.
+    /// The scope must outlive the daemon.
+    #[track_caller]
+    pub fn run_load(&self, name: &str, words: &str) -> Unit {
+        let mut command = self.client();
+        command.args([
+            "run", "--detach", "--name", name, IMAGE, "/bin/sh", "-c", WAIT, "sh",
+        ]);
+        let id = run_output(command.args(words.split_whitespace()));
+        let service = format!("/user.slice/user-{0}.slice/user@{0}.service", user::ID);
+        let unit = Unit::at(&format!("{service}/user.slice/docker-{id}.scope"));
+        let pid = self.run(&format!("inspect --format {{{{.State.Pid}}}} {name}"));
+        unit.take_in(pid.parse().expect("a pid"));
+        self.run(&format!("exec {name} /bin/sh -c :>/go"));
+        unit
+    }
+}
+
+fn inside(sandbox: &Sandbox) -> Place<'_> {
+    Place {
+        sandbox: Some(sandbox),
+        ..Place::default()
+    }
+}
+
+impl Drop for RootlessDocker {
+    fn drop(&mut self) {
+        let ids = self.client().args(["ps", "--all", "--quiet"]).output();
+        let ids = ids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let ids = ids.unwrap_or_default();
+        if !ids.trim().is_empty() {
+            let mut remove = self.client();
+            remove.args(["rm", "--force", "--volumes"]);
+            let _ = try_run(remove.args(ids.split_whitespace()));
+        }
+    }
+}
