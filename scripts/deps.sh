@@ -84,11 +84,12 @@ missing_packages() {
     done < <(table) | sort -u
 }
 
-# docker.io brought its client along until Debian 13 split it off.
+# docker.io brought its client along until Debian 13 split it off. For a name that is only mentioned somewhere apt-cache
+# prints nothing and fails not.
 drop_unknown() {
     local package
     for package in "$@"; do
-        if [ "$package" = docker-cli ] && ! apt-cache show docker-cli >/dev/null 2>&1; then
+        if [ "$package" = docker-cli ] && [ -z "$(apt-cache show docker-cli 2>/dev/null)" ]; then
             continue
         fi
         echo "$package"
