@@ -194,7 +194,7 @@ main() {
     # The first counters of what runs already arrive within a poll of the kernel's tables.
     sleep 2
     scripts/summary.sh "$listen" || say "no table: the aggregator did not answer"
-    say "running, Ctrl-C ends it"
+    say "running, Ctrl-C ends it; 'scripts/summary.sh $listen' prints the table again"
     while :; do
         supervise
         sleep 0.5
