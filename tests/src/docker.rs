@@ -118,12 +118,11 @@ impl Docker {
         ))
     }
 
-    /// The container's address in the bridge network.
+    /// The container's address in its only network. Docker 29 has no address beside the list of networks any more.
     #[track_caller]
     pub fn address_of(&self, container: &str) -> String {
-        self.run(&format!(
-            "inspect --format {{{{.NetworkSettings.IPAddress}}}} {container}"
-        ))
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        run_output(self.command("inspect --format").args([address, container]))
     }
 
     /// The image reference as the metrics show it.
