@@ -2,7 +2,8 @@
 # Inside a bare system (see bare.sh): what README promises of `make run` and `make test`.
 set -uo pipefail
 
-readonly source=/root/nodescope
+# Not below /root: the user of the last job must reach it.
+readonly source=/srv/nodescope
 readonly log=/root/run.log
 readonly metrics=/root/metrics
 readonly start_seconds=600
@@ -23,7 +24,7 @@ check() {
 
 fresh_clone() {
     rm -rf "$source"
-    git clone --quiet --branch bare /root/nodescope.git "$source"
+    git clone --quiet --branch bare /srv/nodescope.git "$source"
 }
 
 # What a run could leave behind: processes, listening sockets, mounts, files outside the source tree and /proc, programs.
@@ -97,16 +98,14 @@ test_job() {
 # takes the toolchain out of PATH.
 user_job() {
     getent passwd dev >/dev/null || useradd --create-home dev
-    rm -rf /home/dev/{nodescope,.cargo}
-    cp -a "$source" /root/.cargo /home/dev/
-    mkdir -p /home/dev/.cargo/bin
-    ln -sf /opt/rust/bin/* /home/dev/.cargo/bin/
-    chown -R dev: /home/dev
-    cd /home/dev/nodescope || return
+    chown -R dev: "$source" "$CARGO_HOME"
+    cd "$source" || return
     check "make test without root" logged /root/user.log as_user make test
     sed -n '/^Skipped/,$p' /root/user.log | head -4 | sed 's/^/  | /'
     check "it lists what it skipped" grep -q '^Skipped, .*([1-9][0-9]* tests)' /root/user.log
     check "with CI=true it fails" fails as_user env CI=true make test
+    mkdir -p /home/dev/.cargo/bin
+    ln -sf /opt/rust/bin/* /home/dev/.cargo/bin/
     # shellcheck disable=SC2016 # for the inner shell
     check "a build under sudo" env SUDO_USER=dev PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         bash -euc 'scripts/deps.sh build; . scripts/toolchain.sh; cargo_as_caller build --workspace'

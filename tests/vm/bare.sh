@@ -36,7 +36,7 @@ bootstrap() {
 }
 
 make_root() {
-    [ ! -e "$root/root/nodescope" ] || return 0
+    [ ! -e "$root/srv/nodescope" ] || return 0
     if [ ! -s "$vm_dir/bare-$suite.tar" ]; then
         bootstrap "$vm_dir/bare-$suite.new.tar"
         mv "$vm_dir/bare-$suite.new.tar" "$vm_dir/bare-$suite.tar"
@@ -51,16 +51,17 @@ make_root() {
 }
 
 fetch_source() {
-    rm -rf "$root/root/nodescope.git"
-    git clone --quiet --bare "$source" "$root/root/nodescope.git"
-    git -C "$root/root/nodescope.git" update-ref refs/heads/bare "$(git rev-parse HEAD)"
+    rm -rf "$root/srv/nodescope.git"
+    git clone --quiet --bare "$source" "$root/srv/nodescope.git"
+    git -C "$root/srv/nodescope.git" update-ref refs/heads/bare "$(git rev-parse HEAD)"
 }
 
 # In mount namespaces of their own, so that nothing of it is seen outside, and with the root pivoted: in a mere chroot no
 # container could be started.
 enter() {
     # shellcheck disable=SC2016 # for the inner shell
-    env --ignore-environment HOME=/root TERM=dumb LANG=C.UTF-8 CARGO_BUILD_JOBS="${CARGO_BUILD_JOBS:-default}" \
+    env --ignore-environment HOME=/root CARGO_HOME=/srv/cargo TERM=dumb LANG=C.UTF-8 \
+        CARGO_BUILD_JOBS="${CARGO_BUILD_JOBS:-default}" \
         PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         unshare --mount --propagation private bash -euc '
             root=$1 rust=$2
