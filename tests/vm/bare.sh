@@ -86,6 +86,10 @@ main() {
     suite=${1:-}
     case $suite in bookworm | noble) shift ;; *) usage "no system '$suite'" ;; esac
     [ $# -gt 0 ] || set -- build run test user
+    local job
+    for job in "$@"; do
+        case $job in build | run | test | user) ;; *) usage "no job '$job'" ;; esac
+    done
     [ "$(id -u)" -eq 0 ] || { echo "bare.sh: needs root" >&2 && exit 77; }
     scripts/deps.sh vm
     mkdir -p "$vm_dir"
