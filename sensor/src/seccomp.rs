@@ -68,7 +68,12 @@ pub const CALLS: &[Call] = &[
     // Waiting and time.
     #[cfg(target_arch = "x86_64")]
     call(libc::SYS_poll, When::Always, "loop"),
-    call(libc::SYS_ppoll, When::Always, "loop"),
+    #[cfg(not(target_arch = "x86_64"))]
+    call(
+        libc::SYS_ppoll,
+        When::Always,
+        "loop: poll, where the kernel has no such call",
+    ),
     call(
         libc::SYS_restart_syscall,
         When::Always,
