@@ -79,6 +79,18 @@ impl Run {
     }
 }
 
+/// The script once more, beside one that runs.
+fn second(listen: &str, run_dir: &Path) -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/run.sh"));
+    command.args(["--no-build", "--profile", "debug", "--listen", listen]);
+    command.arg("--run-dir").arg(run_dir);
+    command.env(
+        "CARGO_TARGET_DIR",
+        programs().parent().expect("target/PROFILE"),
+    );
+    command
+}
+
 fn children_of(directory: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(directory)
         .into_iter()
@@ -142,20 +154,32 @@ fn a_taken_port_ends_it_with_its_reason() {
     require_root!();
     let mut run = Run::start();
     run.wait_running();
-    let mut second = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/run.sh"));
-    second.args(["--no-build", "--profile", "debug", "--listen", &run.listen]);
-    second
-        .arg("--run-dir")
-        .arg(run.directory.path().join("run2"));
-    let output = try_run(&mut second);
+    let run_dir = run.directory.path().join("run2");
+    let output = try_run(&mut second(&run.listen, &run_dir));
     assert_eq!(
         output.status.code(),
         Some(73),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    assert!(!run.directory.path().join("run2").exists());
+    assert!(!run_dir.exists());
     assert!(run.process.is_alive());
+}
+
+#[test]
+fn a_taken_socket_ends_it_and_stays() {
+    require_root!();
+    let mut run = Run::start();
+    run.wait_running();
+    let run_dir = run.directory.path().join("run");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let output = try_run(&mut second(&listen, &run_dir));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(73), "{said}");
+    assert!(said.contains("sensor.sock"), "{said}");
+    assert!(run_dir.join("sensor.sock").exists());
+    assert!(run.process.is_alive());
+    assert_eq!(run.status("/readyz"), Some(200));
 }
 
 #[test]
