@@ -137,6 +137,16 @@ need_free_address() {
     fi
 }
 
+# So that the aggregator finds the sensor at once and does not complain.
+wait_socket() {
+    local end=$((SECONDS + ready_seconds))
+    while [ ! -S "$run_dir/sensor.sock" ]; do
+        is_alive sensor || die_of sensor
+        [ "$SECONDS" -lt "$end" ] || die 69 "the sensor does not listen after $ready_seconds s"
+        sleep 0.1
+    done
+}
+
 wait_ready() {
     local end=$((SECONDS + ready_seconds))
     while [ "$(http_status /readyz)" != 200 ]; do
@@ -188,6 +198,7 @@ main() {
     need_free_address
     make_directories
     start sensor
+    wait_socket
     start aggregator
     wait_ready
     say "http://$listen/metrics"
