@@ -57,6 +57,14 @@ make_user() {
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user"
 }
 
+# The sensor would say so too, but by then our aggregator might have taken the place of the other's.
+need_free_socket() {
+    local socket=$run_dir/sensor.sock
+    if [ -S "$socket" ] && grep -q " $socket\$" /proc/net/unix; then
+        die 73 "$socket is in use (another nodescope?)"
+    fi
+}
+
 # Copies, because the user cannot reach a source tree below a private home directory. Not all of /run may hold programs.
 make_directories() {
     local target=${CARGO_TARGET_DIR:-target}/$profile program
@@ -196,6 +204,7 @@ main() {
     trap 'exit 143' TERM
     trap 'exit 129' HUP
     need_free_address
+    need_free_socket
     make_directories
     start sensor
     wait_socket
