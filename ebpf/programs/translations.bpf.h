@@ -11,7 +11,10 @@
  * the way: tracepoint net:net_dev_queue sees the SYN leave the host's stack or, if the actual destination is this host,
  * the answer to it. Both come before the answer reaches the socket.
  *
- * Known limits: namespaces with the same addresses that reach the host untranslated are told apart by ports only; what
+ * What needs a netlink event instead, see sensor/src/conntrack.
+ *
+ * Known limits: IPVS takes the socket from packets of the host's own processes, so that cgroup_skb/egress does not see
+ * these; namespaces with the same addresses that reach the host untranslated are told apart by ports only; what
  * is translated by BPF programs of others (Cilium without its socket hooks) is not seen in the host's namespace.
  */
 #ifndef NODESCOPE_TRANSLATIONS_H

@@ -41,6 +41,10 @@ pub struct Args {
     pub max_processes: Option<u32>,
     /// Entries of the map of cgroups.
     pub max_cgroups: Option<u32>,
+    /// Whether translations in namespaces of containers count too.
+    pub nat_in_containers: bool,
+    /// Whether translations are learnt from ctnetlink events.
+    pub conntrack_events: bool,
 }
 
 /// What to do.
@@ -73,6 +77,8 @@ impl Default for Args {
             max_listens: None,
             max_processes: None,
             max_cgroups: None,
+            nat_in_containers: false,
+            conntrack_events: false,
         }
     }
 }
@@ -87,7 +93,7 @@ struct Flag {
     set: fn(&mut Args, &mut Parser) -> Result<(), lexopt::Error>,
 }
 
-const FLAGS: [Flag; 16] = [
+const FLAGS: [Flag; 18] = [
     Flag {
         name: "socket",
         value: "PATH",
@@ -194,6 +200,24 @@ const FLAGS: [Flag; 16] = [
         help: "room in the kernel for cgroups (default 16384)",
         set: |args, parser| {
             args.max_cgroups = Some(entries(parser)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "nat-in-containers",
+        value: "",
+        help: "count translations of destinations in the networks of containers too (wants CAP_SYS_ADMIN)",
+        set: |args, _| {
+            args.nat_in_containers = true;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "conntrack-events",
+        value: "",
+        help: "learn of translations from netlink, in a process that keeps CAP_NET_ADMIN, not from packets",
+        set: |args, _| {
+            args.conntrack_events = true;
             Ok(())
         },
     },

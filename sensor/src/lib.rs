@@ -15,6 +15,7 @@
 pub mod args;
 pub mod broker;
 pub mod check;
+pub mod conntrack;
 pub mod exit;
 pub mod host;
 pub mod kernel;

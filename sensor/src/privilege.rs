@@ -48,7 +48,7 @@ pub const CAPABILITIES: [Need; 11] = [
     need(
         Capability::CAP_NET_ADMIN,
         Phase::Start,
-        "attach to the cgroup tree",
+        "attach to the cgroup tree; ask for connection tracking entries",
     ),
     need(
         Capability::CAP_DAC_READ_SEARCH,
@@ -58,7 +58,7 @@ pub const CAPABILITIES: [Need; 11] = [
     need(
         Capability::CAP_SYS_ADMIN,
         Phase::StartOptional,
-        "mount cgroup v2 where it is not",
+        "mount cgroup v2 where it is not; enter namespaces for --nat-in-containers",
     ),
     need(
         Capability::CAP_SYS_PTRACE,
@@ -160,7 +160,14 @@ pub fn lift_memory_lock_limit() {
 /// # Errors
 /// Fails when anything is still there afterwards: the sensor must not go on with more than its table says.
 pub fn drop_rights() -> Result<(), PrivilegeError> {
-    let kept = kept();
+    drop_all_but(&kept())
+}
+
+/// The same for a process that keeps other rights.
+///
+/// # Errors
+/// As [`drop_rights`].
+pub fn drop_all_but(kept: &HashSet<Capability>) -> Result<(), PrivilegeError> {
     empty_bounding_set();
     for set in [CapSet::Ambient, CapSet::Inheritable] {
         caps::clear(None, set).map_err(PrivilegeError::Capabilities)?;

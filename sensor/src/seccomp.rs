@@ -190,6 +190,36 @@ pub const CALLS: &[Call] = &[
     call(libc::SYS_exit_group, When::Always, "end of the process"),
 ];
 
+/// Commands of `bpf(2)` of the process that follows connection tracking events: it reads, writes and deletes entries.
+const FOLLOWER_BPF_COMMANDS: [u64; 3] = [1, 2, 3];
+
+/// Every call of the process that follows connection tracking events, see [`crate::conntrack::child`].
+pub const FOLLOWER_CALLS: &[Call] = &[
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_poll, When::Always, "waits for events"),
+    call(libc::SYS_ppoll, When::Always, "waits for events"),
+    call(
+        libc::SYS_restart_syscall,
+        When::Always,
+        "a wait that a stop signal interrupted",
+    ),
+    call(libc::SYS_clock_gettime, When::Always, "deadlines"),
+    call(libc::SYS_recvfrom, When::Always, "events and dumps"),
+    call(libc::SYS_sendto, When::Always, "the request for a dump"),
+    call(
+        libc::SYS_bpf,
+        When::OneOf(0, &FOLLOWER_BPF_COMMANDS),
+        "writes translations",
+    ),
+    call(libc::SYS_write, When::Always, "totals, and why it ends"),
+    call(libc::SYS_brk, When::Always, "allocator"),
+    call(libc::SYS_mmap, When::BitsClear(2, EXECUTABLE), "allocator"),
+    call(libc::SYS_mremap, When::Always, "allocator"),
+    call(libc::SYS_munmap, When::Always, "allocator"),
+    call(libc::SYS_madvise, When::Always, "allocator"),
+    call(libc::SYS_exit_group, When::Always, "its end"),
+];
+
 /// The filter cannot be made or set.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
@@ -206,12 +236,20 @@ pub enum SeccompError {
 /// # Errors
 /// See [`SeccompError`]; nothing is restricted then.
 pub fn restrict() -> Result<(), SeccompError> {
-    apply_filter_all_threads(&filter()?).map_err(SeccompError::Apply)
+    apply_filter_all_threads(&filter(CALLS)?).map_err(SeccompError::Apply)
 }
 
-fn filter() -> Result<BpfProgram, BackendError> {
+/// The same with [`FOLLOWER_CALLS`].
+///
+/// # Errors
+/// See [`SeccompError`].
+pub fn restrict_follower() -> Result<(), SeccompError> {
+    apply_filter_all_threads(&filter(FOLLOWER_CALLS)?).map_err(SeccompError::Apply)
+}
+
+fn filter(calls: &[Call]) -> Result<BpfProgram, BackendError> {
     let mut rules = BTreeMap::new();
-    for call in CALLS {
+    for call in calls {
         rules.insert(call.number, rules_of(&call.when)?);
     }
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;

@@ -30,6 +30,8 @@ pub fn load(args: &Args) -> Result<(Node, CgroupTree, Kernel), Failure> {
     let usual = LoadOptions::new(tree.path.clone(), node.netns);
     let options = LoadOptions {
         sizes,
+        every_netns: args.nat_in_containers,
+        conntrack_events: args.conntrack_events,
         evict_idle: args.flow_idle.unwrap_or(usual.evict_idle),
         ..usual
     };

@@ -18,7 +18,7 @@ use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 use nodescope_ebpf::{OBJECT, globals, maps};
 
 use super::bpf;
-use super::probes::{Attach, PROBES, Probe, Program};
+use super::probes::{Attach, PROBES, Probe, Program, TCP_STATE, TRANSLATIONS};
 use super::verdict::{HookState, Refusal, is_unsupported, judge, verifier_reason};
 use super::{LoadOptions, Rungs};
 
@@ -111,6 +111,7 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
         .map_max_entries(maps::LISTENS, sizes.listens)
         .map_max_entries(maps::LISTEN_PORTS, sizes.listens)
         .map_max_entries(maps::TRANSLATIONS, sizes.translations)
+        .map_max_entries(maps::OLDER_TRANSLATIONS, sizes.older_translations)
         .map_max_entries(maps::PROCESSES, sizes.processes)
         .map_max_entries(maps::POPULATIONS, sizes.populations)
         .map_max_entries(maps::DELAYS, sizes.populations)
@@ -132,7 +133,7 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
         ebpf,
     };
     for probe in PROBES {
-        let hook = loaded.climb_down(probe, options.rungs, &btf, &cgroup_root);
+        let hook = loaded.climb_down(probe, options, &btf, &cgroup_root);
         loaded.hooks.push(hook);
     }
     Ok(loaded)
@@ -163,7 +164,7 @@ impl Loaded {
     fn climb_down(
         &mut self,
         probe: &Probe,
-        rungs: Rungs,
+        options: &LoadOptions,
         btf: &Btf,
         cgroup_root: &File,
     ) -> HookState {
@@ -173,7 +174,11 @@ impl Loaded {
             return judge(probe, &refusals, None);
         }
         let is_lowest = |index| index + 1 == probe.rungs.len();
-        let lowest = rungs == Rungs::LowerTcp && probe.rungs.iter().any(|r| !r.missing.is_empty());
+        let lowest = match probe.name {
+            TCP_STATE => options.rungs == Rungs::LowerTcp,
+            TRANSLATIONS => options.conntrack_events,
+            _ => false,
+        };
         for (index, rung) in probe.rungs.iter().enumerate() {
             if lowest && !is_lowest(index) {
                 continue;

@@ -16,6 +16,7 @@ mod hierarchy;
 mod listens;
 mod load;
 mod losses;
+mod older;
 mod options;
 mod populations;
 mod probes;
@@ -45,6 +46,7 @@ use listens::Listens;
 pub use load::LoadError;
 use load::{Globals, Loaded};
 use losses::KernelLosses;
+use older::Older;
 pub use options::{LoadOptions, MapSizes, Rungs};
 use populations::{Populations, ThreadGroup};
 pub use source::{Source, SourceError};
@@ -70,6 +72,7 @@ pub struct Kernel {
     flows: Flows,
     listens: Listens,
     translations: Translations,
+    older: Older,
     populations: Populations,
     processes: Table<ThreadGroup, abi::Process>,
     delays: DelayTables,
@@ -107,7 +110,16 @@ impl Kernel {
         let loaded = load::load(options, constants)?;
         let mut kernel = Self::new(loaded, hierarchy, options)?;
         kernel.seed_cgroups(options);
+        kernel.translations.follow(&mut kernel.hooks);
+        kernel.older.find(
+            &mut kernel.hooks,
+            &options.proc_root,
+            options.host_netns,
+            options.every_netns,
+        );
         kernel.existing.find(&mut kernel.hooks, &mut kernel.batch);
+        // What cannot be deleted only takes room.
+        let _ = kernel.older.forget(&mut kernel.batch);
         kernel.delays.judge(&mut kernel.hooks);
         bpf::release_memory();
         Ok(kernel)
@@ -129,11 +141,12 @@ impl Kernel {
         let processes = Table::new(maps::PROCESSES, fd(maps::PROCESSES)?, sizes.processes)?;
         let delays = Table::new(maps::DELAYS, fd(maps::DELAYS)?, sizes.populations)?;
         let threads = Table::new(maps::THREADS, fd(maps::THREADS)?, sizes.processes)?;
-        let translations = Table::new(
-            maps::TRANSLATIONS,
-            fd(maps::TRANSLATIONS)?,
-            sizes.translations,
-        )?;
+        let tuples =
+            |name, entries| -> Result<_, LoadError> { Ok(Table::new(name, fd(name)?, entries)?) };
+        let translations = tuples(maps::TRANSLATIONS, sizes.translations)?;
+        let older = tuples(maps::OLDER_TRANSLATIONS, sizes.older_translations)?;
+        let keep_settled = fd(maps::KEEP_SETTLED)?;
+        let keep_settled = MapHandle::new(keep_settled, size_of::<u32>(), size_of::<u32>())?;
         let losses = KernelLosses::new(fd(maps::LOSSES)?, skippable)?;
         let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
         let ports = Table::new(maps::LISTEN_PORTS, fd(maps::LISTEN_PORTS)?, sizes.listens)?;
@@ -147,7 +160,8 @@ impl Kernel {
             cgroups,
             flows: Flows::new(flows, others, options.evict_idle),
             listens: Listens::new(listens),
-            translations: Translations::new(translations),
+            translations: Translations::new(translations, keep_settled),
+            older: Older::new(older),
             populations: Populations::new(populations),
             processes,
             delays: DelayTables::new(delays, threads, &options.proc_root),
@@ -224,7 +238,7 @@ impl Kernel {
             (self.flows.table().fill(), flows),
             (self.flows.others_fill(), self.flows.others_fill().entries),
             (self.listens.table().fill(), listens),
-            (self.translations.fill(), self.translations.entries()),
+            (self.translations.fill(), self.translations.fill().entries),
             (self.populations.table().fill(), populations),
             (self.cgroups.fill(), cgroups),
             (self.processes.fill(), self.processes_alive),
@@ -244,7 +258,8 @@ impl Kernel {
             reason: "refused",
             total: self.unseeded,
         };
-        let lost_here = [unseeded, self.flows.loss()];
+        let mut lost_here = vec![unseeded, self.flows.loss(), self.older.loss()];
+        lost_here.extend(self.translations.losses());
         self.losses.poll(&lost_here, all, emit)
     }
 
@@ -307,6 +322,12 @@ impl Source for Kernel {
             self.emit_hooks(emit);
         }
         self.delays.scan(&self.existing, monotonic_ns)?;
+        if self.translations.hear(&mut self.hooks) {
+            self.hooks_told = false;
+        }
+        if self.translations.is_following() {
+            self.translations.sweep(&mut self.batch, now_ns)?;
+        }
         self.emit(self.polled_ns.saturating_sub(SLACK_NS).max(1), emit)?;
         self.polled_ns = now_ns;
         Ok(())

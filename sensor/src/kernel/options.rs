@@ -22,6 +22,8 @@ pub struct LoadOptions {
     /// Whether translations of destinations count wherever they happen, not only in the namespaces of the host and of
     /// the process that connects.
     pub every_netns: bool,
+    /// Whether translations are learnt from ctnetlink events although the programs could see them.
+    pub conntrack_events: bool,
     /// Where on their ladders hooks begin.
     pub rungs: Rungs,
 }
@@ -37,6 +39,7 @@ impl LoadOptions {
             sizes: MapSizes::default(),
             evict_idle: EVICT_IDLE,
             every_netns: false,
+            conntrack_events: false,
             rungs: Rungs::Best,
         }
     }
@@ -53,6 +56,8 @@ pub struct MapSizes {
     pub listens: u32,
     /// Connections of containers that are being established.
     pub translations: u32,
+    /// Translated connections older than the sensor, while it starts.
+    pub older_translations: u32,
     /// Processes, and as many threads that waited.
     pub processes: u32,
     /// Cgroups with processes, and as many with processes that waited.
@@ -68,6 +73,7 @@ impl Default for MapSizes {
             other_flows: 4096,
             listens: 16_384,
             translations: 16_384,
+            older_translations: 262_144,
             processes: 65_536,
             populations: 16_384,
             cgroups: 16_384,

@@ -49,13 +49,17 @@ pub(super) struct Probe {
 }
 
 /// The program that follows any socket, and the probe it is the best part of: what the iterators find must be followed.
-const TCP_STATE: &str = "tcp_state";
+pub(super) const TCP_STATE: &str = "tcp_state";
 const CALLBACKS: Program = program("tcp_callbacks", Attach::SockOps);
 const RELEASE: Program = program("tcp_release", Attach::Release);
 /// The probe whose verdict a setting of the kernel has a part in.
 pub(super) const DELAYS: &str = "delays";
 /// The probe that sees where connections of other namespaces go when the host translates their destination.
 pub(super) const TRANSLATIONS: &str = "translations";
+/// Its rung without a program: a process that reads netlink.
+pub(super) const CONNTRACK_EVENTS: &str = "ctnetlink events";
+/// The probe that asks netlink for what is older than the sensor.
+pub(super) const EXISTING_TRANSLATIONS: &str = "existing_translations";
 /// Iterators the sensor runs itself, by the name of their program.
 pub(super) const FIND_PROCESSES: &str = "find_processes";
 pub(super) const SCAN_LISTENS: &str = "scan_listens";
@@ -107,10 +111,18 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         name: TRANSLATIONS,
-        rungs: &[only(
-            "tp_btf/net_dev_queue",
-            &[tracepoint("translate", "net_dev_queue")],
-        )],
+        rungs: &[
+            Rung {
+                name: "tp_btf/net_dev_queue",
+                programs: &[tracepoint("translate", "net_dev_queue")],
+                missing: "",
+            },
+            Rung {
+                name: CONNTRACK_EVENTS,
+                programs: &[],
+                missing: "containers' connections that are established before the event of their translation is read",
+            },
+        ],
         needs: "",
     },
     Probe {
@@ -222,6 +234,11 @@ pub(super) const PROBES: &[Probe] = &[
             &[program(ADOPT_CONNECTIONS, Attach::Iterator("task_file"))],
         )],
         needs: TCP_STATE,
+    },
+    Probe {
+        name: EXISTING_TRANSLATIONS,
+        rungs: &[only("ctnetlink dump", &[])],
+        needs: ADOPT_CONNECTIONS,
     },
 ];
 

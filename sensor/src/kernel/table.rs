@@ -125,6 +125,17 @@ impl<K: Decode, V: Decode> Table<K, V> {
         }
     }
 
+    /// Deletes entries, as far as they are there.
+    pub(super) fn delete(&self, keys: &[Vec<u8>]) -> Result<(), SourceError> {
+        for key in keys {
+            self.map.delete(key).map_err(|source| SourceError::Map {
+                map: self.name,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Deletes an entry and returns what it was.
     pub(super) fn take(&self, key: &[u8]) -> Result<Option<V>, SourceError> {
         let mut value = vec![0; V::BYTES];

@@ -93,6 +93,13 @@ pub(super) fn broke(hook: &mut HookState, why: &str) {
     hook.detail = one_line(why);
 }
 
+/// This kernel or the place of the sensor cannot do it.
+pub(super) fn cannot(hook: &mut HookState, why: &str) {
+    hook.verdict = Verdict::Unsupported;
+    hook.rung = "";
+    hook.detail = one_line(why);
+}
+
 /// The hook works but what `missing` says; nothing when that is empty.
 pub(super) fn lacks(hook: &mut HookState, missing: &str) {
     match (hook.verdict, missing) {

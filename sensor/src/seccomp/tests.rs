@@ -12,7 +12,7 @@ use super::*;
 
 /// How a child ends that sets the filter and then does `action`.
 fn outcome(action: fn() -> c_long) -> WaitStatus {
-    let filter = filter().unwrap();
+    let filter = filter(CALLS).unwrap();
     // SAFETY: between fork and _exit the child makes only system calls, and allocates nothing.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => waitpid(child, None).unwrap(),

@@ -89,5 +89,7 @@ shares inside 10.96.0.1:80 NetworkNamespacePath=/run/netns/client
 shares outside 10.96.0.1:80
 with_ipvs
 shares ipvsinside 10.97.0.1:80 NetworkNamespacePath=/run/netns/client
-shares ipvsoutside 10.97.0.1:80
+# The host's own connections through IPVS have no socket when they leave: neither their server nor what they send is seen.
+load_run ipvsoutside connect --to 10.97.0.1:80 --count 10 >/dev/null
+settles 10 container_net_tcp_successful_connects_total "container_id=$(unit_id ipvsoutside)" destination=10.97.0.1:80
 finish
