@@ -4,7 +4,7 @@
 //! the time, calls [`Source::flush_idle`] about every second, and reads [`Source::patterns`] when metrics are made.
 
 use crate::decode::{
-    CutCounts, DecodeCounts, Decoder, Format, JournalEntry, JournalJoiner, Stream,
+    CutCounts, DecodeCounts, Decoder, Format, JournalEntry, JournalJoiner, Line, Stream,
 };
 use crate::level::{self, Level};
 use crate::multiline::{Assembler, AssemblyLimits};
@@ -46,6 +46,10 @@ pub struct Source {
     decoder: Decoder,
     journal: JournalJoiner,
     assemblers: [Assembler; 2],
+    /// Where the open message of each stream begins.
+    begun: [u64; 2],
+    /// Lines of each stream that begin before this place were counted by an earlier source.
+    counted: [u64; 2],
     miner: Miner,
     limits: SourceLimits,
     /// The level that the journal gives the message that is open.
@@ -62,6 +66,8 @@ impl Source {
             decoder: Decoder::new(format, limits.max_line_bytes),
             journal: JournalJoiner::default(),
             assemblers: [limits.assembly; 2].map(Assembler::new),
+            begun: [0; 2],
+            counted: [0; 2],
             miner: Miner::new(limits.patterns.clone()),
             hint: Level::Unknown,
             fed_bytes: 0,
@@ -75,18 +81,15 @@ impl Source {
     pub fn feed(&mut self, bytes: &[u8], now_ms: u64) {
         self.fed_bytes += bytes.len() as u64;
         self.last_feed_ms = now_ms;
-        let Self {
-            decoder,
-            assemblers,
-            miner,
-            hint,
-            buffer,
-            ..
-        } = self;
-        decoder.feed(bytes, |stream, line| {
-            let count = |message: &[u8]| count(miner, buffer, *hint, message);
-            assemblers[stream as usize].push(line, now_ms, count);
-        });
+        let (decoder, mut lines) = self.parts(now_ms);
+        decoder.feed(bytes, |line| lines.take(&line));
+    }
+
+    /// The file ends here and the next bytes are those of the one that follows it: takes a last line without a newline.
+    /// A message may go on in the next file.
+    pub fn end_file(&mut self) {
+        let (decoder, mut lines) = self.parts(self.last_feed_ms);
+        decoder.end_file(|line| lines.take(&line));
     }
 
     /// Takes the next entry of the journal, read at `now_ms`. What a service prints comes as an entry a line, so entries
@@ -114,7 +117,7 @@ impl Source {
     /// Counts what is complete because nothing came for long. To be called about every second.
     pub fn flush_idle(&mut self, now_ms: u64) {
         if now_ms.saturating_sub(self.last_feed_ms) >= self.limits.assembly.idle_ms {
-            self.flush_lines(false, now_ms);
+            self.flush_lines(now_ms);
         }
         self.flush_assemblers(|assembler, sink| assembler.flush_idle(now_ms, sink));
     }
@@ -122,7 +125,10 @@ impl Source {
     /// Counts all that was taken. With `end_of_file`, also a last line without a newline; without, its bytes stay
     /// behind [`Self::position_bytes`].
     pub fn flush(&mut self, end_of_file: bool) {
-        self.flush_lines(end_of_file, self.last_feed_ms);
+        if end_of_file {
+            self.end_file();
+        }
+        self.flush_lines(self.last_feed_ms);
         self.flush_assemblers(|assembler, sink| assembler.flush(sink));
     }
 
@@ -130,6 +136,32 @@ impl Source {
     /// there again neither skips a line nor repeats one.
     pub fn position_bytes(&self) -> u64 {
         self.fed_bytes - self.decoder.pending_bytes()
+    }
+
+    /// For each stream the place, in bytes fed, up to which every line is counted, open messages left out: whoever begins
+    /// at the lesser place and passes by what is before its stream's place ([`Self::pass_by`]) neither skips nor repeats
+    /// a line.
+    pub fn counted_places(&self) -> [u64; 2] {
+        let whole = self.position_bytes();
+        [Stream::Stdout, Stream::Stderr].map(|stream| {
+            let index = stream as usize;
+            let message = self.assemblers[index]
+                .is_open()
+                .then_some(self.begun[index]);
+            let line = self.decoder.open_place(stream);
+            let place = [message, line].into_iter().flatten().fold(whole, u64::min);
+            place.max(self.counted[index])
+        })
+    }
+
+    /// Lines of a stream that begin before its place are not counted: an earlier source did it.
+    pub fn pass_by(&mut self, places: [u64; 2]) {
+        self.counted = places;
+    }
+
+    /// All bytes taken.
+    pub fn fed_bytes(&self) -> u64 {
+        self.fed_bytes
     }
 
     /// The patterns found and their counters, the overflow pattern of each level first.
@@ -161,22 +193,44 @@ impl Source {
         self.miner.bytes()
     }
 
-    fn flush_lines(&mut self, end_of_file: bool, now_ms: u64) {
+    fn flush_lines(&mut self, now_ms: u64) {
+        let (decoder, mut lines) = self.parts(now_ms);
+        decoder.flush(|line| lines.take(&line));
         let Self {
-            decoder,
             journal,
-            assemblers,
+            assemblers: [assembler, _],
             miner,
             hint,
             buffer,
             ..
         } = self;
-        let mut push = |stream: Stream, line: &[u8]| {
-            let count = |message: &[u8]| count(miner, buffer, *hint, message);
-            assemblers[stream as usize].push(line, now_ms, count);
+        journal.finish(|line| {
+            assembler.push(line, now_ms, |message| count(miner, buffer, *hint, message));
+        });
+    }
+
+    /// What finds lines, and what takes them.
+    fn parts(&mut self, now_ms: u64) -> (&mut Decoder, Lines<'_>) {
+        let Self {
+            decoder,
+            assemblers,
+            begun,
+            counted,
+            miner,
+            hint,
+            buffer,
+            ..
+        } = self;
+        let lines = Lines {
+            assemblers,
+            begun,
+            counted,
+            miner,
+            hint: *hint,
+            buffer,
+            now_ms,
         };
-        decoder.flush(end_of_file, &mut push);
-        journal.finish(|line| push(Stream::Stdout, line));
+        (decoder, lines)
     }
 
     fn flush_assemblers(&mut self, flush: impl Fn(&mut Assembler, &mut dyn FnMut(&[u8]))) {
@@ -191,6 +245,32 @@ impl Source {
             flush(assembler, &mut |message| {
                 count(miner, buffer, *hint, message);
             });
+        }
+    }
+}
+
+/// What a source does with whole lines.
+struct Lines<'a> {
+    assemblers: &'a mut [Assembler; 2],
+    begun: &'a mut [u64; 2],
+    counted: &'a [u64; 2],
+    miner: &'a mut Miner,
+    hint: Level,
+    buffer: &'a mut Vec<u8>,
+    now_ms: u64,
+}
+
+impl Lines<'_> {
+    fn take(&mut self, line: &Line<'_>) {
+        let index = line.stream as usize;
+        if line.place < self.counted[index] {
+            return;
+        }
+        let begins = self.assemblers[index].push(line.text, self.now_ms, |message| {
+            count(self.miner, self.buffer, self.hint, message);
+        });
+        if begins {
+            self.begun[index] = line.place;
         }
     }
 }

@@ -149,3 +149,54 @@ proptest! {
         structured::attributes(&bytes);
     }
 }
+
+proptest! {
+    /// A reader that dies and begins again where counting had come counts every line once, in both streams.
+    #[test]
+    fn beginning_again_neither_skips_nor_repeats(
+        lines in proptest::collection::vec((any::<bool>(), 0_usize..4, any::<bool>()), 1..60),
+        cut in 0_usize..4000,
+    ) {
+        let texts = ["ERROR one", "java.lang.Error: x", "\tat a.b(C.java:1)", "WARN two"];
+        let mut file = String::new();
+        for (stderr, text, whole) in &lines {
+            let stream = if *stderr { "stderr" } else { "stdout" };
+            let tag = if *whole { "F" } else { "P" };
+            file += &format!("2024-01-05T10:00:00.1Z {stream} {tag} {}\n", texts[*text]);
+        }
+        let bytes = file.as_bytes();
+        let whole = counted(&[bytes], [0; 2]);
+
+        let cut = cut.min(bytes.len());
+        let mut first = Source::new(Format::Cri, SourceLimits::default());
+        first.feed(&bytes[..cut], 0);
+        let places = first.counted_places();
+        let begin = places[0].min(places[1]);
+        let mut sum = messages(&first);
+        let rest = counted(&[&bytes[begin as usize..]], places.map(|place| place - begin));
+        for (key, count) in rest {
+            *sum.entry(key).or_default() += count;
+        }
+        prop_assert_eq!(sum, whole);
+    }
+}
+
+type Counts = std::collections::BTreeMap<(nodescope_logs::Level, String), u64>;
+
+fn counted(pieces: &[&[u8]], passed_by: [u64; 2]) -> Counts {
+    let mut source = Source::new(Format::Cri, SourceLimits::default());
+    source.pass_by(passed_by);
+    for piece in pieces {
+        source.feed(piece, 0);
+    }
+    source.flush(true);
+    messages(&source)
+}
+
+fn messages(source: &Source) -> Counts {
+    let patterns = source.patterns().iter();
+    patterns
+        .filter(|pattern| pattern.messages > 0)
+        .map(|pattern| ((pattern.level, pattern.hash.to_string()), pattern.messages))
+        .collect()
+}

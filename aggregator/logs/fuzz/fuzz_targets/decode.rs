@@ -3,21 +3,22 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use nodescope_logs::decode::{Decoder, Format, Stream};
+use nodescope_logs::decode::{Decoder, Format, Line, Stream};
 
 const MAX_LINE_BYTES: usize = 256;
 
-fn decode(format: Format, pieces: &[&[u8]]) -> (Vec<(Stream, Vec<u8>)>, String) {
+fn decode(format: Format, pieces: &[&[u8]]) -> (Vec<(Stream, u64, Vec<u8>)>, String) {
     let mut decoder = Decoder::new(format, MAX_LINE_BYTES);
     let mut lines = Vec::new();
-    let mut keep = |stream, line: &[u8]| {
-        assert!(line.len() <= MAX_LINE_BYTES);
-        lines.push((stream, line.to_vec()));
+    let mut keep = |line: Line<'_>| {
+        assert!(line.text.len() <= MAX_LINE_BYTES);
+        lines.push((line.stream, line.place, line.text.to_vec()));
     };
     for piece in pieces {
         decoder.feed(piece, &mut keep);
     }
-    decoder.flush(true, &mut keep);
+    decoder.end_file(&mut keep);
+    decoder.flush(&mut keep);
     (lines, format!("{:?}", decoder.counts()))
 }
 

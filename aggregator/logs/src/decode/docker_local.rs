@@ -17,20 +17,31 @@ const SOURCE: &[u8] = b"\x0a\x06std";
 pub(super) struct EntrySplitter {
     /// Bytes of entries that are not complete.
     begun: Vec<u8>,
+    /// Bytes taken before those.
+    complete: u64,
 }
 
 impl EntrySplitter {
-    /// Takes the next bytes; hands on each entry that is complete with them. Gives the bytes that belonged to none.
-    pub(super) fn feed(&mut self, bytes: &[u8], mut sink: impl FnMut(&[u8])) -> u64 {
+    /// Takes the next bytes; hands on each entry that is complete with them, and its place: how many bytes of all that
+    /// was taken came before it. Gives the bytes that belonged to none.
+    pub(super) fn feed(&mut self, bytes: &[u8], mut sink: impl FnMut(u64, &[u8])) -> u64 {
         let mut skipped = 0;
         if self.begun.is_empty() {
-            let used = split(bytes, &mut skipped, &mut sink);
+            let complete = self.complete;
+            let used = split(bytes, &mut skipped, |at, entry| {
+                sink(complete + at as u64, entry);
+            });
+            self.complete += used as u64;
             self.begun.extend_from_slice(&bytes[used..]);
             return skipped;
         }
         for piece in bytes.chunks(MAX_ENTRY_BYTES) {
             self.begun.extend_from_slice(piece);
-            let used = split(&self.begun, &mut skipped, &mut sink);
+            let complete = self.complete;
+            let used = split(&self.begun, &mut skipped, |at, entry| {
+                sink(complete + at as u64, entry);
+            });
+            self.complete += used as u64;
             self.begun.drain(..used);
         }
         if self.begun.is_empty() {
@@ -46,12 +57,14 @@ impl EntrySplitter {
 
     /// Forgets an entry that will not be completed. Gives its bytes.
     pub(super) fn finish(&mut self) -> u64 {
-        std::mem::take(&mut self.begun).len() as u64
+        let rest = std::mem::take(&mut self.begun).len() as u64;
+        self.complete += rest;
+        rest
     }
 }
 
-/// Hands on the entries that `bytes` holds as a whole; gives how many bytes are done with.
-fn split(bytes: &[u8], skipped: &mut u64, sink: &mut impl FnMut(&[u8])) -> usize {
+/// Hands on the entries that `bytes` holds as a whole and where each begins; gives how many bytes are done with.
+fn split(bytes: &[u8], skipped: &mut u64, mut sink: impl FnMut(usize, &[u8])) -> usize {
     let mut at = 0;
     loop {
         let rest = &bytes[at..];
@@ -71,7 +84,7 @@ fn split(bytes: &[u8], skipped: &mut u64, sink: &mut impl FnMut(&[u8])) -> usize
             return at;
         };
         if behind == length {
-            sink(&after[..len]);
+            sink(at, &after[..len]);
             at += len + 2 * LENGTH_BYTES;
         } else {
             *skipped += 1;
@@ -221,7 +234,13 @@ mod tests {
             let mut found = Vec::new();
             let skipped: u64 = file
                 .chunks(size)
-                .map(|piece| splitter.feed(piece, |entry| found.push(entry.to_vec())))
+                .map(|piece| {
+                    splitter.feed(piece, |place, entry| {
+                        let begins = place as usize + LENGTH_BYTES;
+                        assert_eq!(&file[begins..begins + entry.len()], entry);
+                        found.push(entry.to_vec());
+                    })
+                })
                 .sum();
             assert_eq!(found, entries, "in pieces of {size}");
             assert_eq!((skipped, splitter.pending_bytes()), (11, 0));

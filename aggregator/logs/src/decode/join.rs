@@ -34,6 +34,11 @@ impl Joiner {
         }
     }
 
+    /// Whether a line waits for its last part.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Hands on what there is of a line whose last part never came.
     pub(crate) fn finish(&mut self, counts: &mut CutCounts, sink: impl FnOnce(&[u8])) {
         if !std::mem::take(&mut self.open) {

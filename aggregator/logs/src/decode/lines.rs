@@ -24,6 +24,8 @@ pub struct LineSplitter {
     over: u64,
     /// Bytes taken since the last newline.
     pending: u64,
+    /// Bytes taken up to the last newline.
+    complete: u64,
     counts: CutCounts,
 }
 
@@ -35,16 +37,25 @@ impl LineSplitter {
             begun: Vec::new(),
             over: 0,
             pending: 0,
+            complete: 0,
             counts: CutCounts::default(),
         }
     }
 
     /// Takes the next bytes and hands on each line that ends in them, without its newline.
-    pub fn feed(&mut self, mut bytes: &[u8], mut sink: impl FnMut(&[u8])) {
+    pub fn feed(&mut self, bytes: &[u8], mut sink: impl FnMut(&[u8])) {
+        self.feed_placed(bytes, |_, line| sink(line));
+    }
+
+    /// As [`Self::feed`], with each line its place: how many bytes of all that was taken came before it.
+    pub(super) fn feed_placed(&mut self, mut bytes: &[u8], mut sink: impl FnMut(u64, &[u8])) {
         while let Some(end) = memchr(b'\n', bytes) {
             let line = &bytes[..end];
             bytes = &bytes[end + 1..];
+            let place = self.complete;
+            self.complete += self.pending + end as u64 + 1;
             self.pending = 0;
+            let mut sink = |line: &[u8]| sink(place, line);
             if self.begun.is_empty() && line.len() <= self.max_line_bytes {
                 sink(without_hole(line));
             } else {
@@ -60,7 +71,14 @@ impl LineSplitter {
 
     /// Hands on the last line if no newline ended it: nothing more will come.
     pub fn finish(&mut self, mut sink: impl FnMut(&[u8])) {
-        self.pending = 0;
+        self.finish_placed(|_, line| sink(line));
+    }
+
+    /// As [`Self::finish`], with the place of the line.
+    pub(super) fn finish_placed(&mut self, mut sink: impl FnMut(u64, &[u8])) {
+        let place = self.complete;
+        self.complete += std::mem::take(&mut self.pending);
+        let mut sink = |line: &[u8]| sink(place, line);
         if !self.begun.is_empty() {
             self.end(&mut sink);
         }

@@ -36,6 +36,17 @@ pub enum Stream {
     Stderr,
 }
 
+/// A whole line of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Who wrote it.
+    pub stream: Stream,
+    /// Its text.
+    pub text: &'a [u8],
+    /// Where it begins: how many bytes of all that was taken came before it.
+    pub place: u64,
+}
+
 /// A line of a container, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Part<'a> {
@@ -69,6 +80,8 @@ pub struct Decoder {
 #[derive(Debug, Default)]
 struct Parts {
     joiners: [Joiner; 2],
+    /// Where the lines of the open joiners begin.
+    begun: [u64; 2],
     buffer: Vec<u8>,
     malformed: u64,
     skipped_bytes: u64,
@@ -94,7 +107,7 @@ impl Decoder {
     }
 
     /// Takes the next bytes of the file and hands on each line that is complete with them.
-    pub fn feed(&mut self, bytes: &[u8], mut sink: impl FnMut(Stream, &[u8])) {
+    pub fn feed(&mut self, bytes: &[u8], mut sink: impl FnMut(Line<'_>)) {
         let Self {
             format,
             max_line_bytes,
@@ -103,28 +116,39 @@ impl Decoder {
             parts,
         } = self;
         if *format == Format::DockerLocal {
-            let skipped = entries.feed(bytes, |entry| {
-                parts.push(*format, entry, *max_line_bytes, &mut sink);
+            let skipped = entries.feed(bytes, |place, entry| {
+                parts.push(*format, (place, entry), *max_line_bytes, &mut sink);
             });
             parts.skipped_bytes += skipped;
         } else {
-            lines.feed(bytes, |line| {
-                parts.push(*format, line, *max_line_bytes, &mut sink);
+            lines.feed_placed(bytes, |place, line| {
+                parts.push(*format, (place, line), *max_line_bytes, &mut sink);
             });
         }
     }
 
-    /// Hands on lines whose last part has not come: nothing more will come, or nothing came for long. With
-    /// `end_of_file`, also a last line without its newline.
-    pub fn flush(&mut self, end_of_file: bool, mut sink: impl FnMut(Stream, &[u8])) {
-        if end_of_file {
-            let (format, max_line_bytes) = (self.format, self.max_line_bytes);
-            let parts = &mut self.parts;
-            self.lines
-                .finish(|line| parts.push(format, line, max_line_bytes, &mut sink));
-            parts.skipped_bytes += self.entries.finish();
-        }
+    /// Hands on lines whose last part has not come: nothing more will come, or nothing came for long.
+    pub fn flush(&mut self, mut sink: impl FnMut(Line<'_>)) {
         self.parts.flush(&mut sink);
+    }
+
+    /// The file ends here and the next bytes are those of another: hands on a last line without its newline. What is
+    /// in parts may go on in the next file.
+    pub fn end_file(&mut self, mut sink: impl FnMut(Line<'_>)) {
+        let (format, max_line_bytes) = (self.format, self.max_line_bytes);
+        let parts = &mut self.parts;
+        self.lines.finish_placed(|place, line| {
+            parts.push(format, (place, line), max_line_bytes, &mut sink);
+        });
+        parts.skipped_bytes += self.entries.finish();
+    }
+
+    /// Where the line of a stream begins of which only parts have come.
+    pub fn open_place(&self, stream: Stream) -> Option<u64> {
+        let index = stream as usize;
+        self.parts.joiners[index]
+            .is_open()
+            .then_some(self.parts.begun[index])
     }
 
     /// Bytes taken of a line or entry that is not complete: a reader that starts again begins so far back.
@@ -150,9 +174,9 @@ impl Parts {
     fn push(
         &mut self,
         format: Format,
-        entry: &[u8],
+        (place, entry): (u64, &[u8]),
         max_line_bytes: usize,
-        sink: &mut impl FnMut(Stream, &[u8]),
+        sink: &mut impl FnMut(Line<'_>),
     ) {
         let part = match format {
             Format::Plain => Some(Part {
@@ -173,19 +197,33 @@ impl Parts {
         } else {
             part.text
         };
-        self.joiners[part.stream as usize].push(
-            text,
-            part.last,
-            max_line_bytes,
-            &mut self.cut,
-            |line| sink(part.stream, line),
-        );
+        let stream = part.stream;
+        let joiner = &mut self.joiners[stream as usize];
+        let begun = &mut self.begun[stream as usize];
+        if !joiner.is_open() {
+            *begun = place;
+        }
+        let place = *begun;
+        joiner.push(text, part.last, max_line_bytes, &mut self.cut, |text| {
+            sink(Line {
+                stream,
+                text,
+                place,
+            });
+        });
     }
 
-    fn flush(&mut self, sink: &mut impl FnMut(Stream, &[u8])) {
+    fn flush(&mut self, sink: &mut impl FnMut(Line<'_>)) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let joiner = &mut self.joiners[stream as usize];
-            joiner.finish(&mut self.cut, |line| sink(stream, line));
+            let place = self.begun[stream as usize];
+            joiner.finish(&mut self.cut, |text| {
+                sink(Line {
+                    stream,
+                    text,
+                    place,
+                });
+            });
         }
     }
 }

@@ -68,19 +68,20 @@ impl Assembler {
     }
 
     /// Takes a line that was read at `now_ms`, any clock that does not go back. Hands on the message before it if the
-    /// line begins a new one.
-    pub fn push(&mut self, line: &[u8], now_ms: u64, mut sink: impl FnMut(&[u8])) {
+    /// line begins a new one, and says whether it did.
+    pub fn push(&mut self, line: &[u8], now_ms: u64, mut sink: impl FnMut(&[u8])) -> bool {
         let text = &self.text;
-        if self
+        let joins = self
             .open
             .as_mut()
-            .is_some_and(|open| open.takes(text, line))
-        {
+            .is_some_and(|open| open.takes(text, line));
+        if joins {
             self.append(line, now_ms);
         } else {
             self.flush(&mut sink);
             self.begin(line, now_ms);
         }
+        !joins
     }
 
     /// Hands on the open message if nothing was added to it for long.
