@@ -212,6 +212,10 @@ enum FileKind {
   storageContainers @4;
   lxcConfig @5;
   systemUuid @6;
+  dockerJsonLog @7;
+  dockerLocalLog @8;
+  podLog @9;
+  podmanLog @10;
 }
 
 struct OpenFile {
@@ -220,6 +224,7 @@ struct OpenFile {
   namespace @2 :Data;
   root @3 :Data;
   uid @4 :UInt32;
+  generation @5 :UInt32;
 }
 
 struct StatFilesystem {

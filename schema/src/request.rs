@@ -21,11 +21,22 @@ pub enum FileKind {
     LxcConfig,
     /// `/sys/class/dmi/id/product_uuid`.
     SystemUuid,
+    /// `ROOT/containers/ID/ID-json.log`, the log of docker's `json-file` driver; `root` as with [`Self::DockerConfig`].
+    /// Generation N is `ID-json.log.N`.
+    DockerJsonLog,
+    /// `ROOT/containers/ID/local-logs/container.log`, the log of docker's `local` driver; as above.
+    DockerLocalLog,
+    /// A log below `/var/log/pods/POD/CONTAINER`, as containerd and CRI-O write it; `namespace` is the name of the pod's
+    /// directory, `NAMESPACE_POD_UID`. Generation N is the N-th newest that is not compressed.
+    PodLog,
+    /// `userdata/ctr.log` of a container of Podman (driver `k8s-file`), below the graph root of containers-storage; of
+    /// the user `uid` when that is not 0. It has one generation.
+    PodmanLog,
 }
 
 impl FileKind {
     /// All of them, in the order of their numbers on the wire.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::DockerConfig,
         Self::DockerDaemon,
         Self::ContainerdBundle,
@@ -33,6 +44,10 @@ impl FileKind {
         Self::StorageContainers,
         Self::LxcConfig,
         Self::SystemUuid,
+        Self::DockerJsonLog,
+        Self::DockerLocalLog,
+        Self::PodLog,
+        Self::PodmanLog,
     ];
 }
 
@@ -41,14 +56,16 @@ impl FileKind {
 pub struct OpenFile<'a> {
     /// Which file.
     pub kind: FileKind,
-    /// Container id, or name for LXC; empty for kinds without one.
+    /// Container id, name for LXC and in a pod; empty for kinds without one.
     pub container: &'a [u8],
-    /// containerd namespace; empty for other kinds.
+    /// containerd namespace, or a pod's directory; empty for other kinds.
     pub namespace: &'a [u8],
     /// Docker's data-root; empty for the default and for other kinds.
     pub root: &'a [u8],
     /// Whose: 0 for the system's runtime, else the user that runs a rootless one.
     pub uid: u32,
+    /// Of a log: 0 is the file that is being written, 1 the one before it, and so on. 0 for other kinds.
+    pub generation: u32,
 }
 
 /// Asks for the space of a file system that is mounted where the sensor sees it. There is no path in it: the sensor

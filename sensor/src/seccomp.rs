@@ -129,7 +129,7 @@ pub const CALLS: &[Call] = &[
     call(
         libc::SYS_getdents64,
         When::Always,
-        "broker: whose performance data there is",
+        "broker: whose performance data there is, which logs a pod has",
     ),
     call(
         libc::SYS_readlinkat,

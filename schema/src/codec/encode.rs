@@ -102,12 +102,14 @@ fn write_open_file(mut out: wire::open_file::Builder<'_>, open: &OpenFile<'_>) {
         namespace,
         root,
         uid,
+        generation,
     } = *open;
     out.set_kind(kind.into());
     out.set_container(cut_bytes(container, MAX_NAME_BYTES));
     out.set_namespace(cut_bytes(namespace, MAX_NAME_BYTES));
     out.set_root(cut_bytes(root, MAX_PATH_BYTES));
     out.set_uid(uid);
+    out.set_generation(generation);
 }
 
 fn to_bytes(message: &Builder<HeapAllocator>) -> Vec<u8> {

@@ -85,6 +85,7 @@ fn read_request(request: wire::request::Reader<'_>) -> Result<Request<'_>, Decod
                 namespace: open.get_namespace()?,
                 root: open.get_root()?,
                 uid: open.get_uid(),
+                generation: open.get_generation(),
             })
         }
         Which::Status(()) => RequestKind::Status,

@@ -46,6 +46,7 @@ pub(crate) const OPEN_FILE: OpenFile<'static> = OpenFile {
     namespace: b"k8s.io",
     root: b"/data/docker",
     uid: 1000,
+    generation: 7,
 };
 
 pub(crate) const STAT_FILESYSTEM: RequestKind<'static> =

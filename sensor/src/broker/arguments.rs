@@ -2,10 +2,13 @@
 
 use nodescope_schema::{OpenFile, Refusal};
 
+use super::generations::{Generations, MAX_GENERATIONS};
 use super::kinds::{self, Form, Kind};
 
 /// Longest container id, namespace or LXC name; containerd's limit.
 pub const MAX_NAME_BYTES: usize = 76;
+/// Longest name of a pod's log directory: that of any file.
+const MAX_POD_BYTES: usize = 255;
 /// Longest data-root; a longer one is a bad argument.
 pub const MAX_ROOT_BYTES: usize = 1024;
 
@@ -22,6 +25,8 @@ pub struct Query {
     pub root: String,
     /// 0 for the system's runtime.
     pub uid: u32,
+    /// Less than [`MAX_GENERATIONS`].
+    pub generation: u32,
 }
 
 impl Query {
@@ -32,6 +37,11 @@ impl Query {
     pub fn check(request: &OpenFile<'_>) -> Result<Self, Refusal> {
         let kind = kinds::find(request.kind).ok_or(Refusal::Unknown)?;
         if request.uid != 0 && kind.user.is_empty() {
+            return Err(Refusal::BadArgument);
+        }
+        let is_rotated = kind.generations != Generations::One;
+        let generations = if is_rotated { MAX_GENERATIONS } else { 1 };
+        if request.generation >= generations {
             return Err(Refusal::BadArgument);
         }
         let root = match request.root {
@@ -45,6 +55,7 @@ impl Query {
             namespace: checked(request.namespace, kind.namespace)?.to_owned(),
             root: root.to_owned(),
             uid: request.uid,
+            generation: request.generation,
         })
     }
 }
@@ -54,6 +65,7 @@ fn checked(argument: &[u8], form: Form) -> Result<&str, Refusal> {
         Form::Empty => argument.is_empty(),
         Form::Id => argument.len() == 64 && argument.iter().all(|byte| is_lower_hex(*byte)),
         Form::Name => is_name(argument),
+        Form::Pod => is_pod(argument),
     };
     match std::str::from_utf8(argument) {
         Ok(text) if fits => Ok(text),
@@ -71,6 +83,18 @@ fn is_name(argument: &[u8]) -> bool {
         .first()
         .is_some_and(|byte| !matches!(byte, b'.' | b'-'));
     first && argument.len() <= MAX_NAME_BYTES && argument.iter().all(allowed)
+}
+
+fn is_pod(argument: &[u8]) -> bool {
+    let allowed = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+    let is_part = |part: &[u8]| {
+        let first = part
+            .first()
+            .is_some_and(|byte| !matches!(byte, b'.' | b'-'));
+        first && part.iter().all(allowed)
+    };
+    let mut parts = argument.split(|byte| *byte == b'_');
+    argument.len() <= MAX_POD_BYTES && parts.clone().count() == 3 && parts.all(is_part)
 }
 
 /// A data-root: any bytes but control characters, so that it is also safe to write into a log.
@@ -98,6 +122,7 @@ mod tests {
             namespace: b"",
             root: b"",
             uid: 0,
+            generation: 0,
         }
     }
 
@@ -185,12 +210,12 @@ mod tests {
             let container: &[u8] = match row.container {
                 Form::Empty => b"",
                 Form::Id => ID,
-                Form::Name => b"name",
+                Form::Name | Form::Pod => b"name",
             };
-            let namespace: &[u8] = if row.namespace == Form::Empty {
-                b""
-            } else {
-                b"name"
+            let namespace: &[u8] = match row.namespace {
+                Form::Empty => b"",
+                Form::Pod => b"default_web-1_0a1b",
+                Form::Id | Form::Name => b"name",
             };
             let good = OpenFile {
                 container,
@@ -224,6 +249,41 @@ mod tests {
             assert_eq!(rooted.is_ok(), row.data_root, "{kind:?}");
             let user = Query::check(&OpenFile { uid: 1000, ..good });
             assert_eq!(user.is_ok(), !row.user.is_empty(), "{kind:?}");
+            let of_generation = |generation| Query::check(&OpenFile { generation, ..good });
+            let is_rotated = row.generations != Generations::One;
+            assert_eq!(of_generation(1).is_ok(), is_rotated, "{kind:?}");
+            assert!(of_generation(MAX_GENERATIONS).is_err(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_pod_is_three_plain_words() {
+        let logs = |pod| OpenFile {
+            container: b"app",
+            namespace: pod,
+            ..request(FileKind::PodLog)
+        };
+        let static_pod = b"kube-system_etcd-node.example_0123456789abcdef0123456789abcdef";
+        for pod in [&b"default_web-1_0a1b2c3d-0a1b"[..], static_pod] {
+            assert!(Query::check(&logs(pod)).is_ok(), "{pod:?}");
+        }
+        let long = [b"a_b_".as_slice(), &[b'c'; MAX_POD_BYTES]].concat();
+        let bad: [&[u8]; 11] = [
+            b"",
+            b"default",
+            b"a_b",
+            b"a_b_c_d",
+            b"a__c",
+            b"_b_c",
+            b".._b_c",
+            b"a_../x_c",
+            b"a_b/_c",
+            b"A_b_c",
+            &long,
+        ];
+        for pod in bad {
+            let refused = Query::check(&logs(pod)).err();
+            assert_eq!(refused, Some(Refusal::BadArgument), "{pod:?}");
         }
     }
 

@@ -127,6 +127,7 @@ fn open_of_user(
     let owners = Owners {
         system: process.uid,
         user: None,
+        base_of_group: false,
     };
     let name = process.own_pid.to_string();
     let name = OsStr::from_bytes(name.as_bytes());

@@ -5,10 +5,16 @@
 //! a symbolic link, and such a link is followed if only root can have made it. Below it lies the `file`, whose path has
 //! the identifiers from the request in it; there no link is followed at all. See [`super::walk`] for the exact rule.
 //!
+//! Logs of containers are rows too. The aggregator reads and parses them, but their directories are closed to all but
+//! root, and a log's path is never taken from anybody: it follows from the container's identifiers. What is given out is
+//! a descriptor for reading a regular file that the runtime's user owns; requests for logs share the rate of the others.
+//!
 //! Paths are the real ones (`/run`, not `/var/run`). Sources: docker's `daemon/config`, containerd's shim v2 bundle,
 //! containers-storage's `storage.conf(5)`, `lxc.container.conf(5)`, and the state directories of k3s, k0s and microk8s.
 
 use nodescope_schema::FileKind;
+
+use super::generations::Generations;
 
 /// One kind of file.
 #[derive(Debug)]
@@ -23,6 +29,11 @@ pub struct Kind {
     pub data_root: bool,
     /// Longest file that is given out.
     pub max_bytes: u64,
+    /// How the files of a log that is rotated are named.
+    pub generations: Generations,
+    /// The base may lie in a directory that a group of the system may write to, as `/var/log` is on Debian's relatives.
+    /// Nobody but root can make what belongs to root there, so all it gives that group is to hide or exchange logs.
+    pub base_of_group: bool,
     /// Where the system's runtime keeps it; the first that is there is taken.
     pub system: &'static [Place],
     /// Where a user's rootless runtime keeps it; empty when there is no such thing.
@@ -46,14 +57,18 @@ pub enum Form {
     /// 64 lower-case hexadecimal digits.
     Id,
     /// 1 to 76 letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`: containerd's rule for identifiers
-    /// (`identifiers.Validate`), also right for LXC.
+    /// (`identifiers.Validate`), also right for LXC and for a container of a pod.
     Name,
+    /// The name of a pod's log directory, `NAMESPACE_POD_UID`: lower-case letters, digits, `.` and `-`, parted by two `_`.
+    Pod,
 }
 
 /// Files that hold one container: a specification with a long environment is some 100 KiB.
 const CONTAINER_BYTES: u64 = 4 << 20;
 /// Files that hold all containers of a store.
 const STORE_BYTES: u64 = 32 << 20;
+/// Logs may be of any length: they are not read here.
+const LOG_BYTES: u64 = u64::MAX;
 /// Small files.
 const SMALL_BYTES: u64 = 256 << 10;
 
@@ -62,6 +77,8 @@ const fn place(base: &'static str, file: &'static str) -> Place {
 }
 
 const DOCKER_CONFIG: &str = "containers/{container}/config.v2.json";
+const DOCKER_JSON_LOG: &str = "containers/{container}/{container}-json.log";
+const DOCKER_LOCAL_LOG: &str = "containers/{container}/local-logs/container.log";
 const CONTAINERD_CONFIG: &str = "io.containerd.runtime.v2.task/{namespace}/{container}/config.json";
 
 const STORAGE_RUN: &str = "/run/containers/storage";
@@ -75,6 +92,11 @@ const VFS_CONFIG: &str = "vfs-containers/{container}/userdata/config.json";
 const BTRFS_CONFIG: &str = "btrfs-containers/{container}/userdata/config.json";
 const ZFS_CONFIG: &str = "zfs-containers/{container}/userdata/config.json";
 
+const OVERLAY_LOG: &str = "overlay-containers/{container}/userdata/ctr.log";
+const VFS_LOG: &str = "vfs-containers/{container}/userdata/ctr.log";
+const BTRFS_LOG: &str = "btrfs-containers/{container}/userdata/ctr.log";
+const ZFS_LOG: &str = "zfs-containers/{container}/userdata/ctr.log";
+
 /// The table, in the order of [`FileKind::ALL`].
 pub const KINDS: [Kind; FileKind::ALL.len()] = [
     Kind {
@@ -83,6 +105,8 @@ pub const KINDS: [Kind; FileKind::ALL.len()] = [
         namespace: Form::Empty,
         data_root: true,
         max_bytes: CONTAINER_BYTES,
+        generations: Generations::One,
+        base_of_group: false,
         system: &[place("/var/lib/docker", DOCKER_CONFIG)],
         user: &[place("{home}/.local/share/docker", DOCKER_CONFIG)],
     },
@@ -92,6 +116,8 @@ pub const KINDS: [Kind; FileKind::ALL.len()] = [
         namespace: Form::Empty,
         data_root: false,
         max_bytes: SMALL_BYTES,
+        generations: Generations::One,
+        base_of_group: false,
         system: &[place("/etc/docker", "daemon.json")],
         user: &[place("{home}/.config/docker", "daemon.json")],
     },
@@ -101,6 +127,8 @@ pub const KINDS: [Kind; FileKind::ALL.len()] = [
         namespace: Form::Name,
         data_root: false,
         max_bytes: CONTAINER_BYTES,
+        generations: Generations::One,
+        base_of_group: false,
         system: &[
             place("/run/containerd", CONTAINERD_CONFIG),
             place("/run/k3s/containerd", CONTAINERD_CONFIG),
@@ -118,6 +146,8 @@ pub const KINDS: [Kind; FileKind::ALL.len()] = [
         namespace: Form::Empty,
         data_root: false,
         max_bytes: CONTAINER_BYTES,
+        generations: Generations::One,
+        base_of_group: false,
         system: &[
             place(STORAGE_RUN, OVERLAY_CONFIG),
             place(STORAGE_GRAPH, OVERLAY_CONFIG),
@@ -143,6 +173,8 @@ pub const KINDS: [Kind; FileKind::ALL.len()] = [
         namespace: Form::Empty,
         data_root: false,
         max_bytes: STORE_BYTES,
+        generations: Generations::One,
+        base_of_group: false,
         system: &[
             place(STORAGE_GRAPH, "overlay-containers/containers.json"),
             place(STORAGE_GRAPH, "vfs-containers/containers.json"),
@@ -161,6 +193,8 @@ pub const KINDS: [Kind; FileKind::ALL.len()] = [
         namespace: Form::Empty,
         data_root: false,
         max_bytes: SMALL_BYTES,
+        generations: Generations::One,
+        base_of_group: false,
         system: &[place("/var/lib/lxc", "{container}/config")],
         user: &[],
     },
@@ -170,8 +204,63 @@ pub const KINDS: [Kind; FileKind::ALL.len()] = [
         namespace: Form::Empty,
         data_root: false,
         max_bytes: SMALL_BYTES,
+        generations: Generations::One,
+        base_of_group: false,
         system: &[place("/sys/class/dmi/id", "product_uuid")],
         user: &[],
+    },
+    Kind {
+        file_kind: FileKind::DockerJsonLog,
+        container: Form::Id,
+        namespace: Form::Empty,
+        data_root: true,
+        max_bytes: LOG_BYTES,
+        generations: Generations::Numbered,
+        base_of_group: false,
+        system: &[place("/var/lib/docker", DOCKER_JSON_LOG)],
+        user: &[place("{home}/.local/share/docker", DOCKER_JSON_LOG)],
+    },
+    Kind {
+        file_kind: FileKind::DockerLocalLog,
+        container: Form::Id,
+        namespace: Form::Empty,
+        data_root: true,
+        max_bytes: LOG_BYTES,
+        generations: Generations::Numbered,
+        base_of_group: false,
+        system: &[place("/var/lib/docker", DOCKER_LOCAL_LOG)],
+        user: &[place("{home}/.local/share/docker", DOCKER_LOCAL_LOG)],
+    },
+    Kind {
+        file_kind: FileKind::PodLog,
+        container: Form::Name,
+        namespace: Form::Pod,
+        data_root: false,
+        max_bytes: LOG_BYTES,
+        generations: Generations::PodLogs,
+        base_of_group: true,
+        system: &[place("/var/log/pods", "{namespace}/{container}")],
+        user: &[],
+    },
+    Kind {
+        file_kind: FileKind::PodmanLog,
+        container: Form::Id,
+        namespace: Form::Empty,
+        data_root: false,
+        max_bytes: LOG_BYTES,
+        generations: Generations::One,
+        base_of_group: false,
+        system: &[
+            place(STORAGE_GRAPH, OVERLAY_LOG),
+            place(STORAGE_GRAPH, VFS_LOG),
+            place(STORAGE_GRAPH, BTRFS_LOG),
+            place(STORAGE_GRAPH, ZFS_LOG),
+        ],
+        user: &[
+            place(STORAGE_USER_GRAPH, OVERLAY_LOG),
+            place(STORAGE_USER_GRAPH, VFS_LOG),
+            place(STORAGE_USER_GRAPH, BTRFS_LOG),
+        ],
     },
 ];
 

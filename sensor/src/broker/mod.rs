@@ -9,6 +9,7 @@
 
 pub mod arguments;
 pub mod filesystems;
+pub mod generations;
 pub mod jvm;
 pub mod kinds;
 mod mount_table;
@@ -28,6 +29,7 @@ use nodescope_schema::{FilesystemSpace, OpenFile, OpenJvmData, Refusal, StatFile
 use crate::passwd;
 use crate::rate::TokenBucket;
 use arguments::Query;
+use generations::Generations;
 use jvm::JvmData;
 use kinds::Place;
 use walk::Owners;
@@ -277,6 +279,7 @@ impl Files {
         let owners = Owners {
             system: self.system,
             user,
+            base_of_group: query.kind.base_of_group,
         };
         let places = if query.uid == 0 {
             query.kind.system
@@ -285,15 +288,7 @@ impl Files {
         };
         let mut refused = Refusal::NotFound;
         for place in places {
-            let base = base_of(place, query, &home);
-            let file = file_of(place, query);
-            match walk::open(
-                self.root.as_fd(),
-                &base,
-                &file,
-                owners,
-                query.kind.max_bytes,
-            ) {
+            match self.open_at(place, query, &home, owners) {
                 Ok(fd) => return Ok(fd),
                 Err(Refusal::NotFound) => {}
                 Err(refusal) => refused = refusal,
@@ -302,11 +297,34 @@ impl Files {
         Err(refused)
     }
 
+    fn open_at(
+        &self,
+        place: &Place,
+        query: &Query,
+        home: &str,
+        owners: Owners,
+    ) -> Result<OwnedFd, Refusal> {
+        let base = base_of(place, query, home);
+        let file = file_of(place, query);
+        let (directories, name) = match query.kind.generations {
+            Generations::PodLogs => (file.as_str(), ""),
+            _ => file.rsplit_once('/').unwrap_or(("", &file)),
+        };
+        let directory = walk::directory(self.root.as_fd(), &base, directories, owners)?;
+        let name = match query.kind.generations {
+            Generations::One => name.into(),
+            Generations::Numbered => generations::numbered(name, query.generation),
+            Generations::PodLogs => generations::pod_log(directory.as_fd(), query.generation)?,
+        };
+        walk::open_file(directory.as_fd(), &name, owners, query.kind.max_bytes)
+    }
+
     /// Home directory of a user of `/etc/passwd`.
     fn home(&self, uid: u32) -> Result<String, Refusal> {
         let owners = Owners {
             system: self.system,
             user: None,
+            base_of_group: false,
         };
         let max_bytes = passwd::MAX_PASSWD_BYTES;
         let file = walk::open(self.root.as_fd(), "/etc", "passwd", owners, max_bytes)?;

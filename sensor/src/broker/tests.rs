@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,12 +34,12 @@ fn request(kind: FileKind) -> OpenFile<'static> {
     let container: &[u8] = match row.container {
         kinds::Form::Empty => b"",
         kinds::Form::Id => ID.as_bytes(),
-        kinds::Form::Name => b"name",
+        kinds::Form::Name | kinds::Form::Pod => b"name",
     };
-    let namespace: &[u8] = if row.namespace == kinds::Form::Empty {
-        b""
-    } else {
-        b"k8s.io"
+    let namespace: &[u8] = match row.namespace {
+        kinds::Form::Empty => b"",
+        kinds::Form::Pod => b"default_web-1_0a1b",
+        kinds::Form::Id | kinds::Form::Name => b"k8s.io",
     };
     OpenFile {
         kind,
@@ -46,6 +47,7 @@ fn request(kind: FileKind) -> OpenFile<'static> {
         namespace,
         root: b"",
         uid: 0,
+        generation: 0,
     }
 }
 
@@ -57,10 +59,64 @@ fn every_place_of_every_row_is_found_and_the_first_wins() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(read(&files(root.path()), &request), Err(Refusal::NotFound));
         for place in kind.system.iter().rev() {
-            let path = format!("{}/{}", base_of(place, &query, ""), file_of(place, &query));
+            let path = path_of(place, &query);
             put(root.path(), &path, &path);
             assert_eq!(read(&files(root.path()), &request), Ok(path));
         }
+    }
+}
+
+fn path_of(place: &Place, query: &Query) -> String {
+    let path = format!("{}/{}", base_of(place, query, ""), file_of(place, query));
+    match query.kind.generations {
+        Generations::PodLogs => path + "/0.log",
+        Generations::One | Generations::Numbered => path,
+    }
+}
+
+#[test]
+fn older_generations_of_logs_are_found() {
+    for (kind, names) in [
+        (FileKind::DockerJsonLog, ["", ".1", ".2"]),
+        (FileKind::DockerLocalLog, ["", ".1", ".2"]),
+        (FileKind::PodLog, ["", ".20261122-101010", ".20261121-101010"]),
+    ] {
+        let newest = request(kind);
+        let query = Query::check(&newest).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let path = path_of(&query.kind.system[0], &query);
+        put(root.path(), &format!("{path}.3.gz"), "compressed");
+        for (generation, name) in (0..).zip(names) {
+            put(root.path(), &format!("{path}{name}"), name);
+            let request = OpenFile { generation, ..newest };
+            assert_eq!(read(&files(root.path()), &request), Ok(name.to_owned()));
+        }
+        let none = OpenFile { generation: 3, ..newest };
+        assert_eq!(read(&files(root.path()), &none), Err(Refusal::NotFound));
+    }
+}
+
+#[test]
+fn only_logs_may_lie_below_a_directory_of_a_group() {
+    for (kind, expected) in [
+        (FileKind::PodLog, Ok("text".to_owned())),
+        (FileKind::LxcConfig, Err(Refusal::Forbidden)),
+    ] {
+        let request = request(kind);
+        let query = Query::check(&request).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let path = path_of(&query.kind.system[0], &query);
+        put(root.path(), &path, "text");
+        let (above, _) = query.kind.system[0].base.rsplit_once('/').unwrap();
+        let above = root.path().join(above.trim_start_matches('/'));
+        fs::set_permissions(&above, fs::Permissions::from_mode(0o775)).unwrap();
+        assert_eq!(read(&files(root.path()), &request), expected, "{kind:?}");
+        // Below the base it is never allowed.
+        fs::set_permissions(&above, fs::Permissions::from_mode(0o755)).unwrap();
+        let inside = root.path().join(path.trim_start_matches('/'));
+        let inside = inside.parent().unwrap();
+        fs::set_permissions(inside, fs::Permissions::from_mode(0o775)).unwrap();
+        assert_eq!(read(&files(root.path()), &request), Err(Refusal::Forbidden));
     }
 }
 
@@ -98,6 +154,7 @@ fn a_user_must_be_in_passwd_and_have_a_plain_home() {
             &files(root.path()),
             &OpenFile {
                 uid: other,
+                generation: 0,
                 ..store
             }
         ),

@@ -5,7 +5,7 @@
 //! flags in memory, where a seccomp filter cannot see them; this way the filter can forbid opening for writing.
 //!
 //! - A directory must belong to root (in a user's part also to that user) and must not be writable by others; in the
-//!   system's part not by its group either.
+//!   system's part not by its group either, except in a base of which its kind says so.
 //! - In the base a symbolic link is followed if root made it in a directory that only root can write. Links that a user
 //!   made, and all links below the base, are refused.
 //! - The file must be a regular one with a single name, of the right owner and at most as long as its kind allows. It
@@ -32,6 +32,8 @@ pub struct Owners {
     pub system: u32,
     /// The user of a rootless runtime.
     pub user: Option<u32>,
+    /// A directory of the base may be writable by its group.
+    pub base_of_group: bool,
 }
 
 impl Owners {
@@ -45,9 +47,9 @@ impl Owners {
     }
 
     /// Whether only accepted owners can change what is in this directory.
-    fn trust_directory(self, stat: &FileStat) -> bool {
-        let private_group = stat.st_uid != self.system;
-        let writers = if private_group { 0o002 } else { 0o022 };
+    fn trust_directory(self, stat: &FileStat, in_base: bool) -> bool {
+        let trust_group = stat.st_uid != self.system || in_base && self.base_of_group;
+        let writers = if trust_group { 0o002 } else { 0o022 };
         self.accept(stat.st_uid) && stat.st_mode & writers == 0
     }
 }
@@ -63,11 +65,25 @@ pub fn open(
     owners: Owners,
     max_bytes: u64,
 ) -> Result<OwnedFd, Refusal> {
+    let (directories, name) = file.rsplit_once('/').unwrap_or(("", file));
+    let directory = directory(root, base, directories, owners)?;
+    open_file(directory.as_fd(), OsStr::new(name), owners, max_bytes)
+}
+
+/// A descriptor that stands for the directory `directories` below `base`; nothing can be read from it.
+///
+/// # Errors
+/// As [`open`].
+pub fn directory(
+    root: BorrowedFd<'_>,
+    base: &str,
+    directories: &str,
+    owners: Owners,
+) -> Result<OwnedFd, Refusal> {
     let mut walk = Walk::new(root, owners)?;
     walk.enter(base.as_bytes(), Links::OfRoot)?;
-    let (directories, name) = file.rsplit_once('/').unwrap_or(("", file));
     walk.enter(directories.as_bytes(), Links::None)?;
-    open_file(walk.here(), OsStr::new(name), owners, max_bytes)
+    walk.finish()
 }
 
 /// Which symbolic links are followed.
@@ -105,6 +121,11 @@ impl Walk {
         })
     }
 
+    fn finish(mut self) -> Result<OwnedFd, Refusal> {
+        let last = self.directories.pop().ok_or(Refusal::Io)?;
+        Ok(last.fd)
+    }
+
     fn here(&self) -> BorrowedFd<'_> {
         // The root is never removed.
         self.directories[self.directories.len() - 1].fd.as_fd()
@@ -138,8 +159,9 @@ impl Walk {
         let fd = openat(self.here(), name, flags, Mode::empty()).map_err(refusal)?;
         let stat = fstat(&fd).map_err(refusal)?;
         match file_type(&stat) {
-            SFlag::S_IFDIR if self.owners.trust_directory(&stat) => {
-                let only_system_writes = stat.st_uid == self.owners.system;
+            SFlag::S_IFDIR if self.owners.trust_directory(&stat, links == Links::OfRoot) => {
+                let only_system_writes =
+                    stat.st_uid == self.owners.system && stat.st_mode & 0o022 == 0;
                 self.directories.push(Directory {
                     fd,
                     only_system_writes,
@@ -172,8 +194,11 @@ fn components(path: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
-/// Opens a file of a directory by its plain name, if it is as the rules above say.
-pub(super) fn open_file(
+/// Opens the file `name` in `directory` for reading.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(
     directory: BorrowedFd<'_>,
     name: &OsStr,
     owners: Owners,

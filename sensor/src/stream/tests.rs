@@ -77,6 +77,7 @@ fn requests_are_answered() {
         namespace: b"",
         root: b"",
         uid: 0,
+        generation: 0,
     };
     let bad = OpenFile {
         container: b"..",

@@ -43,4 +43,5 @@ pub(crate) const DAEMON: OpenFile<'static> = OpenFile {
     namespace: b"",
     root: b"",
     uid: 0,
+    generation: 0,
 };

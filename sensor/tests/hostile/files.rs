@@ -44,6 +44,7 @@ fn bad_arguments_get_no_descriptor() {
                 namespace: b"ns",
                 root: b"",
                 uid: 0,
+                generation: 0,
             };
             for request in [
                 OpenFile {
@@ -64,6 +65,10 @@ fn bad_arguments_get_no_descriptor() {
                 },
                 OpenFile {
                     uid: u32::MAX,
+                    ..right
+                },
+                OpenFile {
+                    generation: u32::MAX,
                     ..right
                 },
             ] {

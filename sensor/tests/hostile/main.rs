@@ -22,5 +22,6 @@ fn docker(root: &[u8]) -> OpenFile<'_> {
         namespace: b"",
         root,
         uid: 0,
+        generation: 0,
     }
 }

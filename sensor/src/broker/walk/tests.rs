@@ -29,6 +29,7 @@ fn me() -> Owners {
     Owners {
         system: nix::unistd::geteuid().as_raw(),
         user: None,
+        base_of_group: false,
     }
 }
 
@@ -198,6 +199,7 @@ fn the_wrong_owner_is_refused() {
     let stranger = Owners {
         system: me().system + 1,
         user: None,
+        base_of_group: false,
     };
     assert_eq!(
         read(root.path(), BASE, NAME, stranger),
@@ -216,6 +218,7 @@ fn a_user_part_belongs_to_root_or_the_user() {
     let anna = Owners {
         system: 0,
         user: Some(1000),
+        base_of_group: false,
     };
     let path = |part: &str| root.path().join(part);
     let own = |part: &str, uid| std::os::unix::fs::lchown(path(part), Some(uid), None).unwrap();
