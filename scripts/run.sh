@@ -20,6 +20,7 @@ run_dir=/run/nodescope
 made_run_dir=
 own_socket=
 bin_dir=
+state_dir=
 declare -A pid=() started=() pause=([sensor]=1 [aggregator]=1) again_at=()
 
 say() { echo "nodescope: $*"; }
@@ -80,6 +81,9 @@ make_directories() {
     bin_dir=$(mktemp -d "${TMPDIR:-/tmp}/nodescope.XXXXXX")
     chmod 0755 "$bin_dir"
     install -m 0755 "$target/nodescope-sensor" "$target/nodescope-aggregator" "$bin_dir"
+    # For restarts of the aggregator while this runs; it goes with the rest.
+    state_dir=$bin_dir/state
+    install -d -m 0700 -o "$user" -g "$user" "$state_dir"
 }
 
 # A terminal sends Ctrl-C to the whole group; each child is in a session of its own so that we stop them in order. Should
@@ -93,7 +97,7 @@ start() {
         aggregator)
             setsid setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all --bounding-set=-all \
                 --no-new-privs --pdeathsig TERM -- "$bin_dir/nodescope-aggregator" --sensor-socket "$run_dir/sensor.sock" \
-                --listen "$listen" --report-other &
+                --listen "$listen" --state-directory "$state_dir" --report-other &
             ;;
     esac
     pid[$1]=$!

@@ -16,6 +16,7 @@ use crate::containers::{Resolver, Settings as ResolverSettings};
 use crate::host::HostRoot;
 use crate::http::{self, ListenError, Listener};
 use crate::ingest::{Ingest, ReplayError, replay};
+use crate::logs::Logs;
 use crate::machine_id;
 use crate::metrics::own::Metrics;
 use crate::model::{GlobalLabels, Model, ResolveJob};
@@ -120,6 +121,10 @@ impl App {
             self.broker.clone(),
         ));
         tasks.spawn(collect.run());
+        if !replayed {
+            let logs = self.config.logs.clone();
+            tasks.spawn(Logs::new(logs, &self.model, &self.metrics, &self.broker).run());
+        }
         let served = http::serve(self.listener, Arc::new(pages), signals.recv());
         served.await;
         tasks.shutdown().await;

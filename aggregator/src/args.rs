@@ -23,13 +23,15 @@ Usage: nodescope-aggregator [OPTIONS]
                                 [0.0.0.0/0 and ::/0]; 'none' tracks private addresses only
   --ephemeral-port-range LIST   ports that are not shown [32768-60999]; 50051 always is
   --cgroupfs-root DIR           where cgroups are mounted [as the mount table says]
+  --no-logs                     do not read logs
+  --state-directory DIR         keeps how far logs were read [/var/lib/nodescope]
   --docker-socket PATH          also ask the docker API for names (the socket is root-equivalent) [off]
   --cri-socket PATH             also ask a CRI runtime for names (the socket is root-equivalent) [off]
   --help, --version
 
 The configuration file has the same settings with underscores (report_other = true), and
 max_destinations_per_container, max_listens_per_container, max_volumes_per_container, max_jvms_per_container,
-max_jvms, max_containers, kubernetes_volume_names, collect_interval_seconds.
+max_jvms, max_containers, kubernetes_volume_names, collect_interval_seconds, and a section [logs].
 The environment variable NODESCOPE_LOG sets the log level (error, warn, info, debug) [info].
 
 Exit codes: 0 ended by a signal, 64 wrong usage or configuration, 70 internal error,
@@ -87,6 +89,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
                 flags.ephemeral_port_range = Some(parser.value()?.string()?)
             }
             Long("cgroupfs-root") => flags.cgroupfs_root = Some(PathBuf::from(parser.value()?)),
+            Long("no-logs") => flags.logs.get_or_insert_default().enabled = Some(false),
+            Long("state-directory") => {
+                flags.state_directory = Some(PathBuf::from(parser.value()?));
+            }
             Long("docker-socket") => flags.docker_socket = Some(PathBuf::from(parser.value()?)),
             Long("cri-socket") => flags.cri_socket = Some(PathBuf::from(parser.value()?)),
             other => return Err(other.unexpected().into()),
@@ -100,6 +106,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn run(args: &[&str]) -> Result<Config, String> {
@@ -118,8 +126,12 @@ mod tests {
             "--report-other",
             "--track-public-network",
             "none",
+            "--no-logs",
+            "--state-directory=/x",
         ])
         .unwrap();
+        assert!(!config.logs.enabled);
+        assert_eq!(config.logs.state_directory, Path::new("/x"));
         assert_eq!(config.listen.port(), 1);
         assert!(config.model.report_other && config.model.filter.public_networks.is_empty());
         let config = run(&[

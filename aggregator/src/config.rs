@@ -7,8 +7,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::logs::LogSettings;
 use crate::model::Settings;
 use crate::model::filter::PortRanges;
+use crate::model::logs::PatternSettings;
 use crate::volumes::VolumeNames;
 
 /// Read when it exists and no other is named.
@@ -29,6 +31,8 @@ pub struct Config {
     pub replay: Option<PathBuf>,
     /// What the model shows.
     pub model: Settings,
+    /// What is read of logs.
+    pub logs: LogSettings,
     /// Where cgroups are mounted, when not where the mount table says.
     pub cgroupfs_root: Option<PathBuf>,
     /// How often cgroup files and node statistics are read.
@@ -46,6 +50,7 @@ impl Default for Config {
             sensor_socket: DEFAULT_SENSOR_SOCKET.into(),
             replay: None,
             model: Settings::default(),
+            logs: LogSettings::default(),
             cgroupfs_root: None,
             collect_interval: Duration::from_secs(5),
             docker_socket: None,
@@ -137,6 +142,34 @@ pub struct Overrides {
     pub docker_socket: Option<PathBuf>,
     /// Socket of a CRI runtime.
     pub cri_socket: Option<PathBuf>,
+    /// Directory that keeps what must survive a restart.
+    pub state_directory: Option<PathBuf>,
+    /// Settings of the logs.
+    pub logs: Option<LogOverrides>,
+}
+
+/// Section `[logs]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogOverrides {
+    /// Read logs.
+    pub enabled: Option<bool>,
+    /// Show patterns of unknown, debug and info messages too.
+    pub patterns_of_all_levels: Option<bool>,
+    /// Mask secrets in samples.
+    pub mask_samples: Option<bool>,
+    /// Longest sample.
+    pub max_sample_bytes: Option<usize>,
+    /// Budget of patterns.
+    pub max_patterns_per_container: Option<usize>,
+    /// Budget of patterns.
+    pub max_patterns: Option<usize>,
+    /// Budget of bytes.
+    pub max_bytes_per_second_per_container: Option<u64>,
+    /// Budget of bytes.
+    pub max_bytes_per_second: Option<u64>,
+    /// Budget of open files.
+    pub max_open_files: Option<usize>,
 }
 
 impl Config {
@@ -172,6 +205,8 @@ impl Config {
             collect_interval_seconds,
             docker_socket,
             cri_socket,
+            state_directory,
+            logs,
         } = overrides;
         set(&mut self.listen, listen);
         set(&mut self.sensor_socket, sensor_socket);
@@ -205,8 +240,62 @@ impl Config {
         }
         self.docker_socket = docker_socket.or(self.docker_socket.take());
         self.cri_socket = cri_socket.or(self.cri_socket.take());
-        Ok(())
+        set(&mut self.logs.state_directory, state_directory);
+        self.apply_logs(logs.unwrap_or_default())
     }
+
+    fn apply_logs(&mut self, overrides: LogOverrides) -> Result<(), ConfigError> {
+        let LogOverrides {
+            enabled,
+            patterns_of_all_levels,
+            mask_samples,
+            max_sample_bytes,
+            max_patterns_per_container,
+            max_patterns,
+            max_bytes_per_second_per_container,
+            max_bytes_per_second,
+            max_open_files,
+        } = overrides;
+        let logs = &mut self.logs;
+        set(&mut logs.enabled, enabled);
+        set(&mut logs.patterns_of_all_levels, patterns_of_all_levels);
+        set(&mut logs.mask_samples, mask_samples);
+        set(&mut logs.sample_bytes, max_sample_bytes);
+        set(&mut logs.patterns_per_container, max_patterns_per_container);
+        set(&mut logs.patterns, max_patterns);
+        set(
+            &mut logs.bytes_per_second_per_container,
+            max_bytes_per_second_per_container,
+        );
+        set(&mut logs.bytes_per_second, max_bytes_per_second);
+        set(&mut logs.open_files, max_open_files);
+        self.model.log_patterns = PatternSettings {
+            of_all_levels: logs.patterns_of_all_levels,
+            per_container: logs.patterns_per_container,
+        };
+        check_logs(logs)
+    }
+}
+
+/// A budget so small that nothing would ever be read is a mistake: `enabled` is there for that.
+fn check_logs(logs: &LogSettings) -> Result<(), ConfigError> {
+    const LEAST_BYTES: u64 = 1 << 10;
+    for (setting, bytes) in [
+        (
+            "logs.max_bytes_per_second_per_container",
+            logs.bytes_per_second_per_container,
+        ),
+        ("logs.max_bytes_per_second", logs.bytes_per_second),
+    ] {
+        if bytes < LEAST_BYTES {
+            let reason = format!("must be at least {LEAST_BYTES}");
+            return Err(ConfigError::value(setting, reason));
+        }
+    }
+    if logs.open_files == 0 {
+        return Err(ConfigError::value("logs.max_open_files", "must be at least 1"));
+    }
+    Ok(())
 }
 
 fn set<T>(setting: &mut T, value: Option<T>) {
@@ -294,7 +383,12 @@ mod tests {
             unknown.contains("test.toml") && unknown.contains("listne"),
             "{unknown}"
         );
-        for text in ["ephemeral_port_range = 'x'", "collect_interval_seconds = 0"] {
+        for text in [
+            "ephemeral_port_range = 'x'",
+            "collect_interval_seconds = 0",
+            "logs.max_open_files = 0",
+            "logs.max_bytes_per_second = 1000",
+        ] {
             let error = Config::default()
                 .apply(overrides(text).unwrap())
                 .unwrap_err()
@@ -323,7 +417,7 @@ mod tests {
         config.docker_socket = None;
         config.cri_socket = None;
         assert_eq!(format!("{config:?}"), format!("{usual:?}"));
-        assert_eq!(shown.lines().count(), 16, "a setting is missing in {shown}");
+        assert_eq!(shown.lines().count(), 27, "a setting is missing in {shown}");
     }
 
     #[test]

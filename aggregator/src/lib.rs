@@ -2,8 +2,8 @@
 //! metrics.
 //!
 //! [`ingest`] reads the socket, [`model`] holds the node, [`containers`] names what runs on it and [`applications`] guesses
-//! its kind, [`volumes`] says what disks it writes to and [`jvm`] what its Java virtual machines say of themselves, [`node`],
-//! [`cgroupfs`] and [`collect`] read the host's files, [`metrics`] and [`http`] write and serve pages, [`app`] ties them together.
+//! its kind, [`volumes`] says what disks it writes to, [`logs`] what it logs and [`jvm`] what its Java virtual machines say of
+//! themselves, [`node`], [`cgroupfs`] and [`collect`] read the host's files, [`metrics`] and [`http`] write and serve pages, [`app`] ties them together.
 #![forbid(unsafe_code)]
 
 pub mod app;
@@ -18,6 +18,7 @@ pub mod host;
 pub mod http;
 pub mod ingest;
 pub mod jvm;
+pub mod logs;
 pub mod machine_id;
 pub mod metrics;
 pub mod model;

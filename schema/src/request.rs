@@ -2,7 +2,7 @@
 
 /// Name of a runtime's file that the sensor can open. The sensor makes the path; the aggregator only fills in an
 /// identifier, and never says a directory except where a row says so.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FileKind {
     /// `ROOT/containers/ID/config.v2.json`; `root` is docker's data-root (default `/var/lib/docker`) and must be owned
     /// by root, or by `uid` when that is not 0 (rootless docker).

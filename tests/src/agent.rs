@@ -86,10 +86,18 @@ impl Agent {
             options,
             directory,
         };
+        let state = agent.state_directory();
+        fs::create_dir(&state).expect("our own directory");
+        run(Command::new("chown").arg(UNPRIVILEGED_USER).arg(&state));
         agent.start_sensor();
         agent.start_aggregator();
         agent.wait_ready();
         agent
+    }
+
+    /// Where the aggregator keeps what survives its restart.
+    pub fn state_directory(&self) -> PathBuf {
+        self.directory.path().join("state")
     }
 
     /// Where it serves.
@@ -156,7 +164,9 @@ impl Agent {
             .arg("--sensor-socket")
             .arg(self.socket())
             .arg("--listen")
-            .arg(self.listen.to_string());
+            .arg(self.listen.to_string())
+            .arg("--state-directory")
+            .arg(self.state_directory());
         command.args(&self.options.aggregator);
         self.aggregator = Some(Process::start(
             "aggregator",

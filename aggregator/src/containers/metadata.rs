@@ -52,6 +52,8 @@ facts! {
     PodName = "io.kubernetes.pod.name",
     /// Namespace of the pod.
     PodNamespace = "io.kubernetes.pod.namespace",
+    /// UID of the pod.
+    PodUid = "io.kubernetes.pod.uid",
     /// Name of the container in its pod.
     PodContainer = "io.kubernetes.container.name",
     /// Swarm: `SERVICE.SLOT.ID`.

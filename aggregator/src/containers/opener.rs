@@ -8,7 +8,7 @@ use std::pin::Pin;
 use nodescope_schema::{FileKind, OpenFile, Refusal};
 
 /// An [`OpenFile`] that owns its arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnedOpenFile {
     /// Which file.
     pub kind: FileKind,
@@ -20,6 +20,8 @@ pub struct OwnedOpenFile {
     pub root: Vec<u8>,
     /// Whose: 0 for the system's runtime.
     pub uid: u32,
+    /// Of a log: 0 is the file that is being written, 1 the one before it.
+    pub generation: u32,
 }
 
 impl OwnedOpenFile {
@@ -31,6 +33,7 @@ impl OwnedOpenFile {
             namespace: Vec::new(),
             root: Vec::new(),
             uid: 0,
+            generation: 0,
         }
     }
 
@@ -42,6 +45,7 @@ impl OwnedOpenFile {
             namespace: &self.namespace,
             root: &self.root,
             uid: self.uid,
+            generation: self.generation,
         }
     }
 }

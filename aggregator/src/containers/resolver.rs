@@ -14,6 +14,7 @@ use super::class::{Class, ContainerRef, Ignored};
 use super::name;
 use super::opener::FileOpener;
 use super::runtimes::{Runtime, containerd};
+use crate::logs::kinds::{self, LogPlace, Subject};
 use cache::Cache;
 use source::{Found, Sources};
 
@@ -89,6 +90,8 @@ pub struct Identity {
     pub published: Vec<std::net::SocketAddr>,
     /// Paths on the node of its Kubernetes volumes by mount point.
     pub volumes: std::collections::BTreeMap<String, String>,
+    /// Where its log may be.
+    pub logs: Vec<LogPlace>,
 }
 
 impl Identity {
@@ -231,7 +234,18 @@ impl Resolver {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, container: &ContainerRef, Found { runtime, metadata }: Found) -> Resolution {
+    fn answer(&self, container: &ContainerRef, found: Found) -> Resolution {
+        let Found {
+            runtime,
+            metadata,
+            docker_root,
+        } = found;
+        let logs = kinds::places(&Subject {
+            runtime: runtime.name(),
+            container,
+            docker_root: &docker_root,
+            metadata: &metadata,
+        });
         let since_epoch = (self.settings.now)()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -244,6 +258,7 @@ impl Resolver {
                 runtime: runtime.name(),
                 published: metadata.published,
                 volumes: metadata.volumes,
+                logs,
             })),
         }
     }

@@ -11,10 +11,12 @@ use super::cgroups::{CgroupState, Cgroups};
 use super::delays::ContainerDelays;
 use super::destinations::Destinations;
 use super::jvms::Jvms;
+use super::logs::ContainerLogs;
 use super::process_totals::ProcessTotals;
 use super::volumes::Volume;
 use crate::cgroupfs::Resources;
 use crate::containers::{Class, Identity};
+use crate::logs::kinds::LogPlace;
 use crate::metrics::SeriesLabels;
 
 /// A container without processes is shown this long.
@@ -87,6 +89,10 @@ pub struct Container {
     pub volumes_over_budget: u64,
     /// Paths on the node of its Kubernetes volumes by mount point.
     pub volume_sources: BTreeMap<String, String>,
+    /// What it logged.
+    pub logs: ContainerLogs,
+    /// Where the log of each of its classes may be.
+    pub(super) log_places: HashMap<Class, Vec<LogPlace>>,
     /// What its tasks waited for.
     pub delays: ContainerDelays,
     /// What its cgroup files said last.
@@ -175,6 +181,7 @@ impl Containers {
     pub fn untie(&mut self, index: usize, class: &Class) {
         if let Some(container) = self.get_mut(index) {
             container.classes.retain(|known| known != class);
+            container.log_places.remove(class);
         }
     }
 
@@ -186,6 +193,12 @@ impl Containers {
     /// One container.
     pub fn get_mut(&mut self, index: usize) -> Option<&mut Container> {
         self.slots.get_mut(index)?.as_mut()
+    }
+
+    /// The container with this id.
+    pub fn find_mut(&mut self, id: &str) -> Option<&mut Container> {
+        let index = *self.by_id.get(id)?;
+        self.get_mut(index)
     }
 
     /// All containers with their index.
@@ -325,6 +338,8 @@ impl Container {
             volumes: Vec::new(),
             volumes_over_budget: 0,
             volume_sources: identity.volumes.clone(),
+            logs: ContainerLogs::default(),
+            log_places: HashMap::new(),
             delays: ContainerDelays::default(),
             resources: Resources::default(),
             classes: Vec::new(),

@@ -17,6 +17,7 @@ pub mod jvms;
 mod latency;
 pub mod listen_series;
 pub mod listens;
+pub mod logs;
 mod owners;
 pub mod peers;
 mod placement;
@@ -42,6 +43,7 @@ use self::flows::{FlowDelta, FlowId, FlowState, FlowTarget};
 use self::latency::Answers;
 use self::listen_series::Namespaces;
 use self::listens::Listens;
+use self::logs::PatternSettings;
 use self::owners::Owners;
 use crate::cgroupfs::Resources;
 use crate::collect::ResourceJob;
@@ -76,6 +78,8 @@ pub struct Settings {
     pub containers: usize,
     /// Show processes of no container or service as `/other/EXECUTABLE`.
     pub report_other: bool,
+    /// Which log messages are shown by pattern.
+    pub log_patterns: PatternSettings,
 }
 
 impl Default for Settings {
@@ -90,6 +94,10 @@ impl Default for Settings {
             volume_names: VolumeNames::default(),
             containers: 5_000,
             report_other: false,
+            log_patterns: PatternSettings {
+                of_all_levels: false,
+                per_container: 256,
+            },
         }
     }
 }

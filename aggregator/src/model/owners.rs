@@ -255,6 +255,10 @@ impl Model {
     /// What was found out about a class.
     pub fn resolved(&mut self, class: &Class, resolution: Resolution, now_ns: u64) {
         let before = self.owners.target(class);
+        let logs = match &resolution {
+            Resolution::Container(identity) => Some(identity.logs.clone()),
+            Resolution::Ignored(_) | Resolution::Retry { .. } => None,
+        };
         let target = match resolution {
             Resolution::Container(identity) => self
                 .containers
@@ -272,6 +276,11 @@ impl Model {
         state.settle(target, now_ns);
         if target != before {
             self.retarget(class, before, target, now_ns);
+        }
+        if let (Target::Container(index), Some(places)) = (target, logs)
+            && let Some(container) = self.containers.get_mut(index)
+        {
+            container.set_logs(class, &places);
         }
     }
 

@@ -7,6 +7,7 @@ use super::containers::Container;
 use super::delays::ContainerDelays;
 use super::destinations::Series;
 use super::jvms;
+use super::logs;
 use crate::cgroupfs::Pressure;
 use crate::metrics::catalogue::container as family;
 use crate::metrics::{Descriptor, Exposition, SeriesLabels, Value};
@@ -26,6 +27,8 @@ pub struct SeriesLimits {
     pub jvms_of_same_command: u64,
     /// Addresses at once that were too many to measure the round trip to.
     pub ping_targets: u64,
+    /// Counts of log messages whose pattern was not shown.
+    pub log_patterns: u64,
     /// Containers not shown.
     pub containers: u64,
     /// Cgroups refused.
@@ -105,6 +108,7 @@ impl Model {
         render_delays(page, &shown);
         render_network(page, &shown);
         self.render_latencies(page, &shown);
+        logs::render(page, &shown);
     }
 
     fn render_processes(&self, page: &mut Exposition<'_>, shown: &[&Container]) {
@@ -147,6 +151,16 @@ impl Model {
             jvms: sum(|container| container.jvms.over_budget),
             jvms_of_same_command: sum(|container| container.jvms.same_command),
             ping_targets: self.answers.over_limit(),
+            volumes: self
+                .containers
+                .iter()
+                .map(|(_, container)| container.volumes_over_budget)
+                .sum(),
+            log_patterns: self
+                .containers
+                .iter()
+                .map(|(_, container)| container.logs.over_budget())
+                .sum(),
             containers: self.containers.refused,
             cgroups: self.cgroups.refused,
         }

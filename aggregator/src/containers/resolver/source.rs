@@ -17,6 +17,18 @@ use super::{RetryReason, Runtime, Settings};
 pub(super) struct Found {
     pub(super) runtime: &'static dyn Runtime,
     pub(super) metadata: Metadata,
+    /// Docker's data-root where it was found; empty for the default.
+    pub(super) docker_root: Vec<u8>,
+}
+
+impl Found {
+    fn new(runtime: &'static dyn Runtime, metadata: Metadata) -> Self {
+        Self {
+            runtime,
+            metadata,
+            docker_root: Vec::new(),
+        }
+    }
 }
 
 /// All sources.
@@ -68,10 +80,7 @@ impl Sources {
         let mut nameable = known.filter(|runtime| !runtime.needs_file());
         nameable
             .next()
-            .map(|runtime| Found {
-                runtime,
-                metadata: Metadata::default(),
-            })
+            .map(|runtime| Found::new(runtime, Metadata::default()))
             .ok_or(failure)
     }
 
@@ -80,8 +89,14 @@ impl Sources {
         let mut failure = RetryReason::NotFound;
         for runtime in runtimes::candidates(container) {
             for file in runtime.files(container, &places) {
+                let docker_root = file.root.clone();
                 match self.metadata(runtime, container, file).await {
-                    Ok(metadata) => return Ok(Found { runtime, metadata }),
+                    Ok(metadata) => {
+                        return Ok(Found {
+                            docker_root,
+                            ..Found::new(runtime, metadata)
+                        });
+                    }
                     Err(reason) if reason.is_about_sensor() => return Err(reason),
                     Err(RetryReason::NotFound) => {}
                     Err(reason) => failure = reason,
@@ -122,10 +137,7 @@ impl Sources {
             container.uid == 0 && container.runtime.is_none_or(|name| name == docker::NAME);
         let (api, health) = self.docker_api.as_ref().filter(|_| is_docker)?;
         let answer = health.ask(api.inspect(&container.id)).await;
-        Some(answer.map(|metadata| Found {
-            runtime: &docker::Docker,
-            metadata,
-        }))
+        Some(answer.map(|metadata| Found::new(&docker::Docker, metadata)))
     }
 
     /// `None` when it is no pod's, or the source is off.
@@ -137,6 +149,6 @@ impl Sources {
             runtimes::candidates(container).find(|runtime| runtime.name() != docker::NAME);
         let runtime = not_docker.or_else(|| runtimes::candidates(container).next())?;
         let answer = health.ask(cri.status(&container.id)).await;
-        Some(answer.map(|metadata| Found { runtime, metadata }))
+        Some(answer.map(|metadata| Found::new(runtime, metadata)))
     }
 }

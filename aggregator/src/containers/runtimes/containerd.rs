@@ -19,12 +19,13 @@ pub const KUBERNETES: &str = "k8s.io";
 pub const DEFAULT: &str = "default";
 
 /// Annotations of the CRI plugin, and the facts they are.
-const CRI_FACTS: [(&str, &str); 3] = [
+const CRI_FACTS: [(&str, &str); 4] = [
     ("io.kubernetes.cri.sandbox-name", "io.kubernetes.pod.name"),
     (
         "io.kubernetes.cri.sandbox-namespace",
         "io.kubernetes.pod.namespace",
     ),
+    ("io.kubernetes.cri.sandbox-uid", "io.kubernetes.pod.uid"),
     (
         "io.kubernetes.cri.container-name",
         "io.kubernetes.container.name",

@@ -332,6 +332,15 @@ family!(
     "Round trip from the node to an address the container has connections to, in seconds, by ICMP echo; of TCP where echo is not answered"
 );
 
+family!(
+    LOG_MESSAGES,
+    Counter,
+    Container,
+    "container_log_messages_total",
+    ["source", "level", "pattern_hash", "sample"],
+    "Log messages by level; from warnings on also by pattern, with one message of it as a sample"
+);
+
 /// The families of this file, in the order of their exposition.
 pub static FAMILIES: &[&Descriptor] = &[
     &INFO,
@@ -375,4 +384,5 @@ pub static FAMILIES: &[&Descriptor] = &[
     &BYTES_SENT,
     &BYTES_RECEIVED,
     &LATENCY,
+    &LOG_MESSAGES,
 ];

@@ -180,6 +180,64 @@ family!(
     "What waits: flows for their container's name, name lookups under way, requests the sensor has not answered (requests) \
      and those of them that reached its broker (sensor_requests)"
 );
+family!(
+    LOG_READ_BYTES,
+    Counter,
+    Own,
+    "nodescope_log_read_bytes_total",
+    [],
+    "Bytes read of logs"
+);
+family!(
+    LOG_SKIPPED_BYTES,
+    Counter,
+    Own,
+    "nodescope_log_skipped_bytes_total",
+    ["reason"],
+    "Bytes of logs that were not looked at: too many waited (budget), or they are not of the log's format (undecodable)"
+);
+family!(
+    LOG_DAMAGED_LINES,
+    Counter,
+    Own,
+    "nodescope_log_damaged_lines_total",
+    ["reason"],
+    "Lines of logs that are not of the log's format and not counted (malformed), lines and messages that were too long and \
+     are counted by their beginning (cut)"
+);
+family!(
+    LOG_GAPS,
+    Counter,
+    Own,
+    "nodescope_log_gaps_total",
+    ["reason"],
+    "Times that lines of a log may be missing: a file was removed (rotated) or emptied (truncated) and nothing tells \
+     whether it had been read to its end"
+);
+family!(
+    LOG_ERRORS,
+    Counter,
+    Own,
+    "nodescope_log_errors_total",
+    ["operation"],
+    "Times that a log could not be opened or read, or how far it was read not be saved or loaded"
+);
+family!(
+    LOG_FILES,
+    Gauge,
+    Own,
+    "nodescope_log_files",
+    ["state"],
+    "Log files that are open, and logs that wait until one may be opened for them"
+);
+family!(
+    LOG_BACKLOG,
+    Gauge,
+    Own,
+    "nodescope_log_backlog_bytes",
+    [],
+    "Bytes of logs that wait to be read"
+);
 
 /// The families of this file.
 pub static FAMILIES: &[&Descriptor] = &[
@@ -205,4 +263,11 @@ pub static FAMILIES: &[&Descriptor] = &[
     &COLLECTOR_ERRORS,
     &CONTAINERS,
     &QUEUE_LENGTH,
+    &LOG_READ_BYTES,
+    &LOG_SKIPPED_BYTES,
+    &LOG_DAMAGED_LINES,
+    &LOG_GAPS,
+    &LOG_ERRORS,
+    &LOG_FILES,
+    &LOG_BACKLOG,
 ];

@@ -24,6 +24,8 @@ label_sets! {
     Reason { reason: &'static str }
     Queue { queue: &'static str }
     Collector { collector: &'static str }
+    Operation { operation: &'static str }
+    State { state: &'static str }
 }
 
 impl Build {

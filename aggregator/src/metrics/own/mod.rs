@@ -5,6 +5,7 @@
 //! Names and help come from [`catalogue::own`](super::catalogue::own).
 
 mod labels;
+mod logs;
 mod page;
 mod sensor;
 mod usage;
@@ -21,6 +22,7 @@ use prometheus_client::registry::{Metric, Registry};
 use self::labels::{
     Build, Collector, FamilyName, Hook, Kind, Loss, Map, Queue, Reason, RequestResult,
 };
+use self::logs::LogMetrics;
 pub use self::usage::Usage;
 use super::Descriptor;
 use super::catalogue::own as families;
@@ -58,6 +60,7 @@ pub struct Metrics {
     collector_errors: Family<Collector, Counter>,
     containers: Level,
     queues: Family<Queue, Level>,
+    logs: LogMetrics,
 }
 
 impl Metrics {
@@ -95,6 +98,7 @@ impl Metrics {
             collector_errors: register(r, &families::COLLECTOR_ERRORS, Family::default()),
             containers: register(r, &families::CONTAINERS, Level::default()),
             queues: register(r, &families::QUEUE_LENGTH, Family::default()),
+            logs: LogMetrics::new(r),
             registry,
         }
     }

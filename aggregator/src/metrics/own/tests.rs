@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nodescope_schema::{Hook, Loss, MapFill, SensorStatus, Verdict};
 
 use super::{Metrics, Usage};
+use crate::logs::tail::Report;
 use crate::metrics::catalogue::container::RESTARTS;
 use crate::metrics::catalogue::own::FAMILIES;
 use crate::metrics::{Format, SeriesLabels};
@@ -50,6 +51,14 @@ fn moved() -> Metrics {
     own.add_collector_error("disk");
     own.set_containers(10);
     own.set_queue_length("requests", 2);
+    let report = Report {
+        read_bytes: 1,
+        skipped_bytes: 2,
+        ..Report::default()
+    };
+    own.add_log_report(&report, &Report::default());
+    own.add_log_error("read");
+    own.set_log_files(1, 2, 3);
     own
 }
 

@@ -1,0 +1,129 @@
+//! Logs of containers: reads their files and counts what they complain about, by pattern.
+//!
+//! The sensor opens the files ([`chain`]), [`kinds`] says which. [`reader`] follows one log through its rotations and
+//! feeds `nodescope_logs`, [`tail`] says when what is done, and a [`lane`] does it for all logs of one user. What was
+//! counted goes to the model each second, after [`positions`] noted how far that is.
+//!
+//! A log is read from where it was read up to before. One that was never read is read from its beginning if it was made
+//! after nodescope first ran on this node, and otherwise from its end: what is old is no news. (Where a file system does
+//! not tell when a file was made, from the end.)
+//!
+//! Counters begin at zero with each start of this process. What an earlier one showed and what this one shows are
+//! together each line once, also when the earlier one was killed; what a scrape had not fetched by then is not seen.
+
+pub mod budget;
+pub mod chain;
+pub mod kinds;
+pub mod lane;
+pub mod open;
+pub mod position;
+pub mod positions;
+pub mod reader;
+pub mod settings;
+pub mod shared;
+pub mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::warn;
+
+use self::lane::Lane;
+use self::positions::Positions;
+pub use self::settings::LogSettings;
+use self::shared::Shared;
+use crate::app::lock;
+use crate::broker::Broker;
+use crate::metrics::own::Metrics;
+use crate::model::Model;
+use crate::model::logs::LogJob;
+use crate::monotonic_ns;
+
+/// How often the containers are looked through for new logs.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Users whose rootless containers' logs are read; those of further users are not.
+const MAX_LANES: usize = 64;
+
+/// Reads the logs of all containers.
+pub struct Logs {
+    shared: Arc<Shared>,
+    lanes: BTreeMap<u32, watch::Sender<Vec<LogJob>>>,
+    running: JoinSet<()>,
+}
+
+impl Logs {
+    /// Goes on where the state directory says that an earlier process was. Reads that file, so it blocks a little.
+    pub fn new(
+        settings: LogSettings,
+        model: &Arc<Mutex<Model>>,
+        metrics: &Arc<Metrics>,
+        broker: &Broker,
+    ) -> Self {
+        let now_ms = open::since_1970_ms(SystemTime::now());
+        let (mut positions, loaded) = Positions::load(&settings.state_directory, now_ms);
+        if let Err(error) = loaded {
+            metrics.add_log_error("load");
+            let directory = settings.state_directory.display();
+            warn!(%directory, %error, "How far logs were read is not known any more.");
+        }
+        if let Err(error) = positions.save() {
+            metrics.add_log_error("save");
+            let directory = settings.state_directory.display();
+            warn!(%directory, %error, "How far logs are read cannot be kept: a restart will pass over lines.");
+        }
+        let shared = Shared::new(
+            Arc::clone(model),
+            Arc::clone(metrics),
+            Arc::new(broker.clone()),
+            settings,
+            positions,
+            monotonic_ns() / 1_000_000,
+        );
+        Self {
+            shared: Arc::new(shared),
+            lanes: BTreeMap::new(),
+            running: JoinSet::new(),
+        }
+    }
+
+    /// Runs until the task is cancelled.
+    pub async fn run(mut self) {
+        if !self.shared.settings.enabled {
+            return;
+        }
+        loop {
+            let jobs = lock(&self.shared.model).logs_to_read();
+            self.hand_out(jobs);
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    fn hand_out(&mut self, jobs: Vec<LogJob>) {
+        let mut by_user: BTreeMap<u32, Vec<LogJob>> = BTreeMap::new();
+        for job in jobs {
+            let uid = job.places.first().map_or(0, |place| place.file.uid);
+            by_user.entry(uid).or_default().push(job);
+        }
+        for uid in by_user.keys() {
+            if !self.lanes.contains_key(uid) && self.lanes.len() < MAX_LANES {
+                let (sender, receiver) = watch::channel(Vec::new());
+                let lane = Lane::new(Arc::clone(&self.shared), receiver);
+                self.running.spawn(lane.run());
+                self.lanes.insert(*uid, sender);
+            }
+        }
+        for (uid, lane) in &self.lanes {
+            let jobs = by_user.remove(uid).unwrap_or_default();
+            lane.send_if_modified(|known| {
+                let is_new = *known != jobs;
+                *known = jobs;
+                is_new
+            });
+        }
+    }
+}
