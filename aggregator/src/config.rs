@@ -293,7 +293,10 @@ fn check_logs(logs: &LogSettings) -> Result<(), ConfigError> {
         }
     }
     if logs.open_files == 0 {
-        return Err(ConfigError::value("logs.max_open_files", "must be at least 1"));
+        return Err(ConfigError::value(
+            "logs.max_open_files",
+            "must be at least 1",
+        ));
     }
     Ok(())
 }

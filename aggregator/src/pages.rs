@@ -54,11 +54,7 @@ impl NodePages {
                 counted.jvms_of_same_command,
             ),
             ("ping_target_limit", now.ping_targets, counted.ping_targets),
-            (
-                "log_pattern_budget",
-                now.log_patterns,
-                counted.log_patterns,
-            ),
+            ("log_pattern_budget", now.log_patterns, counted.log_patterns),
             ("container_budget", now.containers, counted.containers),
             ("cgroup_limit", now.cgroups, counted.cgroups),
         ] {

@@ -11,7 +11,7 @@ use crate::{Process, eventually, run};
 /// An address in every sandbox that is not loopback, for load between processes and containers of one sandbox.
 const ADDRESS: &str = "10.214.0.1";
 
-/// A process that keeps a mount namespace and a network namespace. In them `/run` and `/var/lib` are empty, `/etc` can be
+/// A process that keeps a mount namespace and a network namespace. In them `/run`, `/var/lib` and `/var/log` are empty, `/etc` can be
 /// written without the host seeing it, and [`Sandbox::address`] is a local address.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -37,6 +37,7 @@ impl Sandbox {
             mount -t overlay overlay -o lowerdir=/etc,upperdir={path}/scratch/etc,workdir={path}/scratch/etc.work /etc
             mount -t tmpfs -o mode=755 sandbox-run /run
             mount -t tmpfs -o mode=755 sandbox-lib /var/lib
+            mount -t tmpfs -o mode=755 sandbox-log /var/log
             mkdir -p /run/lock /etc/docker /etc/containers /etc/cni/net.d
             ip link set lo up
             ip address add {ADDRESS}/32 dev lo

@@ -194,7 +194,10 @@ impl Chain {
     /// Returns whether nothing before it is wanted.
     fn add(&mut self, examined: Examined) -> bool {
         // A rotation between two questions shows the same file again under its next name.
-        let known = self.logs.iter().any(|older| older.log.id == examined.log.id);
+        let known = self
+            .logs
+            .iter()
+            .any(|older| older.log.id == examined.log.id);
         let is_last = matches!(examined.role, Role::Begin | Role::TooOld);
         if !known {
             self.logs.push(examined);

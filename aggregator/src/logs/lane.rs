@@ -136,7 +136,9 @@ impl Lane {
         let question = |(log, tail): (&OwnedOpenFile, &Tail)| {
             let places = tail.places();
             let saved = || {
-                let marks = places.iter().map(|place| positions.get(&name_of(&place.file)));
+                let marks = places
+                    .iter()
+                    .map(|place| positions.get(&name_of(&place.file)));
                 marks.flatten().next()
             };
             let want = tail.want(now_ms, saved, since_ms)?;

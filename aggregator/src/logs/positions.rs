@@ -131,7 +131,10 @@ impl Positions {
 
     /// A log was read so far.
     pub fn set(&mut self, log: &str, mark: Mark) {
-        if self.get(log).is_some_and(|known| known.position == mark.position) {
+        if self
+            .get(log)
+            .is_some_and(|known| known.position == mark.position)
+        {
             return;
         }
         self.is_changed = true;

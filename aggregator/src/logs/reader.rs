@@ -104,12 +104,7 @@ impl Reader {
     ///
     /// # Errors
     /// The first file cannot be read.
-    pub fn attach(
-        &mut self,
-        logs: Vec<OpenLog>,
-        offset: u64,
-        pass_by: [u64; 2],
-    ) -> io::Result<()> {
+    pub fn attach(&mut self, logs: Vec<OpenLog>, offset: u64, pass_by: [u64; 2]) -> io::Result<()> {
         self.detach();
         let mut logs = logs.into_iter().map(Arc::new);
         let Some(first) = logs.next() else {
@@ -283,7 +278,11 @@ impl Reader {
             let rest = log.look()?.size.saturating_sub(self.offset);
             let passed = rest.min(surplus);
             // What was truncated meanwhile cannot be passed over.
-            surplus = if rest == 0 && self.queue.is_empty() { 0 } else { surplus - passed };
+            surplus = if rest == 0 && self.queue.is_empty() {
+                0
+            } else {
+                surplus - passed
+            };
             self.skipped_bytes += passed;
             self.source.end_file();
             if passed < rest || self.queue.is_empty() {

@@ -127,11 +127,7 @@ pub(super) fn name_of(log: &OwnedOpenFile) -> String {
         _ => "other",
     };
     let text = String::from_utf8_lossy;
-    let mut name = format!(
-        "{kind}:{}/{}",
-        text(&log.namespace),
-        text(&log.container)
-    );
+    let mut name = format!("{kind}:{}/{}", text(&log.namespace), text(&log.container));
     if log.uid != 0 {
         name += &format!(" user {}", log.uid);
     }

@@ -82,7 +82,12 @@ pub struct PatternCount {
 
 impl Tail {
     /// A log that has still to be found. It may be in one of `places`, of which there is at least one.
-    pub fn new(container: Arc<str>, places: Vec<LogPlace>, bytes_per_second: u64, now_ms: u64) -> Self {
+    pub fn new(
+        container: Arc<str>,
+        places: Vec<LogPlace>,
+        bytes_per_second: u64,
+        now_ms: u64,
+    ) -> Self {
         Self {
             container,
             places,
@@ -226,12 +231,7 @@ impl Tail {
     }
 
     /// Reads some bytes. Returns how many, or nothing when there is no more for now. Blocks.
-    pub fn read(
-        &mut self,
-        max: u64,
-        now_ms: u64,
-        buffer: &mut Vec<u8>,
-    ) -> io::Result<Option<u64>> {
+    pub fn read(&mut self, max: u64, now_ms: u64, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
         let Some(reader) = &mut self.reader else {
             return Ok(None);
         };

@@ -23,9 +23,7 @@ struct Directory(PathBuf);
 impl FileOpener for Directory {
     fn open(&self, file: OwnedOpenFile) -> OpenFuture<'_> {
         let path = generation(&self.0, file.generation);
-        Box::pin(async move {
-            File::open(path).map_err(|_| OpenError::Refused(Refusal::NotFound))
-        })
+        Box::pin(async move { File::open(path).map_err(|_| OpenError::Refused(Refusal::NotFound)) })
     }
 }
 
@@ -78,7 +76,11 @@ impl Node {
 
     fn append(&self, text: &str) {
         let mut options = File::options();
-        let mut file = options.append(true).create(true).open(self.path(0)).unwrap();
+        let mut file = options
+            .append(true)
+            .create(true)
+            .open(self.path(0))
+            .unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 
@@ -133,7 +135,12 @@ impl Node {
 
     fn read(&mut self, max: u64) {
         let mut buffer = Vec::new();
-        while self.tail.read(max, self.now_ms, &mut buffer).unwrap().is_some() {}
+        while self
+            .tail
+            .read(max, self.now_ms, &mut buffer)
+            .unwrap()
+            .is_some()
+        {}
     }
 
     fn count(&mut self) {
@@ -405,7 +412,9 @@ async fn a_restart_anywhere_neither_skips_nor_repeats() {
                     let log = node.tail.places()[0].file.clone();
                     let found = chain::find(&opener, &log, &node.files, want).await;
                     let limits = LogSettings::default().limits();
-                    node.tail.found(0, found.unwrap(), limits, node.now_ms).unwrap();
+                    node.tail
+                        .found(0, found.unwrap(), limits, node.now_ms)
+                        .unwrap();
                 }
                 let mut buffer = Vec::new();
                 let pieces = 1 + node.now_ms * 7 % 400 / piece;
@@ -415,7 +424,10 @@ async fn a_restart_anywhere_neither_skips_nor_repeats() {
                 node.restart();
             }
             node.turns(5).await;
-            assert_eq!(node.counted, whole.counted, "{format:?} in pieces of {piece}");
+            assert_eq!(
+                node.counted, whole.counted,
+                "{format:?} in pieces of {piece}"
+            );
         }
     }
 }

@@ -151,16 +151,7 @@ impl Model {
             jvms: sum(|container| container.jvms.over_budget),
             jvms_of_same_command: sum(|container| container.jvms.same_command),
             ping_targets: self.answers.over_limit(),
-            volumes: self
-                .containers
-                .iter()
-                .map(|(_, container)| container.volumes_over_budget)
-                .sum(),
-            log_patterns: self
-                .containers
-                .iter()
-                .map(|(_, container)| container.logs.over_budget())
-                .sum(),
+            log_patterns: sum(|container| container.logs.over_budget()),
             containers: self.containers.refused,
             cgroups: self.cgroups.refused,
         }

@@ -79,7 +79,10 @@ fn older_generations_of_logs_are_found() {
     for (kind, names) in [
         (FileKind::DockerJsonLog, ["", ".1", ".2"]),
         (FileKind::DockerLocalLog, ["", ".1", ".2"]),
-        (FileKind::PodLog, ["", ".20261122-101010", ".20261121-101010"]),
+        (
+            FileKind::PodLog,
+            ["", ".20261122-101010", ".20261121-101010"],
+        ),
     ] {
         let newest = request(kind);
         let query = Query::check(&newest).unwrap();
@@ -88,10 +91,16 @@ fn older_generations_of_logs_are_found() {
         put(root.path(), &format!("{path}.3.gz"), "compressed");
         for (generation, name) in (0..).zip(names) {
             put(root.path(), &format!("{path}{name}"), name);
-            let request = OpenFile { generation, ..newest };
+            let request = OpenFile {
+                generation,
+                ..newest
+            };
             assert_eq!(read(&files(root.path()), &request), Ok(name.to_owned()));
         }
-        let none = OpenFile { generation: 3, ..newest };
+        let none = OpenFile {
+            generation: 3,
+            ..newest
+        };
         assert_eq!(read(&files(root.path()), &none), Err(Refusal::NotFound));
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct PodSandboxConfig {
     pub(super) metadata: Option<PodSandboxMetadata>,
     #[prost(string, tag = "2")]
     pub(super) hostname: String,
+    #[prost(string, tag = "3")]
+    pub(super) log_directory: String,
     #[prost(map = "string, string", tag = "6")]
     pub(super) labels: HashMap<String, String>,
     #[prost(message, optional, tag = "8")]
@@ -68,6 +70,8 @@ pub(super) struct Empty {}
 pub(super) struct ContainerMetadata {
     #[prost(string, tag = "1")]
     pub(super) name: String,
+    #[prost(uint32, tag = "2")]
+    pub(super) attempt: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -99,6 +103,8 @@ pub(super) struct ContainerConfig {
     pub(super) command: Vec<String>,
     #[prost(map = "string, string", tag = "9")]
     pub(super) labels: HashMap<String, String>,
+    #[prost(string, tag = "11")]
+    pub(super) log_path: String,
     #[prost(message, optional, tag = "15")]
     pub(super) linux: Option<LinuxContainerConfig>,
 }

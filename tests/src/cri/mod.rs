@@ -7,7 +7,7 @@ mod client;
 mod messages;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tonic::Status;
 
@@ -127,7 +127,9 @@ impl Cri {
     pub fn run_pod(&self, spec: &PodSpec) -> Pod<'_> {
         let uid = unique("uid");
         let unit = Unit::at(&format!("/kubepods/burstable/pod{uid}"));
+        let log_directory = format!("/var/log/pods/{}_{}_{uid}", spec.namespace, spec.name);
         let config = PodSandboxConfig {
+            log_directory,
             metadata: Some(PodSandboxMetadata {
                 name: spec.name.clone(),
                 uid,
@@ -205,6 +207,16 @@ impl Pod<'_> {
     /// A container in it that runs the load generator with these words; its id.
     #[track_caller]
     pub fn run_load(&self, name: &str, words: &str) -> String {
+        self.run_load_again(name, 0, words)
+    }
+
+    /// The same as its so many-th restart.
+    #[track_caller]
+    pub fn run_load_again(&self, name: &str, restarts: u32, words: &str) -> String {
+        let log = self.log(name, restarts);
+        // As a kubelet does it.
+        let directory = log.parent().expect("a file has a directory");
+        std::fs::create_dir_all(directory).expect("the sandbox's directory");
         let pod = self.config.metadata.as_ref().expect("every pod has it");
         let linux = self.config.linux.as_ref();
         let security = linux.and_then(|linux| linux.security_context.as_ref());
@@ -212,7 +224,9 @@ impl Pod<'_> {
         let config = ContainerConfig {
             metadata: Some(ContainerMetadata {
                 name: name.to_owned(),
+                attempt: restarts,
             }),
+            log_path: format!("{name}/{restarts}.log"),
             image: Some(ImageSpec {
                 image: IMAGE.to_owned(),
             }),
@@ -234,6 +248,25 @@ impl Pod<'_> {
         let container: Id = self.cri.call("CreateContainer", request);
         let _: Empty = self.cri.call("StartContainer", container.clone());
         container.id
+    }
+
+    /// The log of a container, as it is reached from outside.
+    pub fn log(&self, name: &str, restarts: u32) -> PathBuf {
+        let directory = &self.config.log_directory;
+        let path = format!("{directory}/{name}/{restarts}.log");
+        self.cri.sandbox().outside(&path)
+    }
+
+    /// Rotates a container's log as a kubelet does: under the name of another time each.
+    #[track_caller]
+    pub fn rotate_log(&self, container: &str, log: &Path, time: &str) {
+        let mut old = log.to_owned().into_os_string();
+        old.push(format!(".{time}"));
+        std::fs::rename(log, old).expect("the container has logged");
+        let id = Id {
+            id: container.to_owned(),
+        };
+        let _: Empty = self.cri.call("ReopenContainerLog", id);
     }
 
     /// Runs the load generator to its end in a container that runs.

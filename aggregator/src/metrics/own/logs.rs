@@ -57,16 +57,34 @@ impl Metrics {
         let skipped = &logs.skipped_bytes;
         add(skipped, "budget", skipped_bytes, before.skipped_bytes);
         let undecodable_before = before.undecodable_bytes;
-        add(skipped, "undecodable", undecodable_bytes, undecodable_before);
-        add(&logs.damaged_lines, "malformed", malformed, before.malformed);
+        add(
+            skipped,
+            "undecodable",
+            undecodable_bytes,
+            undecodable_before,
+        );
+        add(
+            &logs.damaged_lines,
+            "malformed",
+            malformed,
+            before.malformed,
+        );
         add(&logs.damaged_lines, "cut", cut, before.cut);
         add(&logs.gaps, "rotated", rotated_gaps, before.rotated_gaps);
-        add(&logs.gaps, "truncated", truncated_gaps, before.truncated_gaps);
+        add(
+            &logs.gaps,
+            "truncated",
+            truncated_gaps,
+            before.truncated_gaps,
+        );
     }
 
     /// Counts a failed operation.
     pub fn add_log_error(&self, operation: &'static str) {
-        self.logs.errors.get_or_create(&Operation { operation }).inc();
+        self.logs
+            .errors
+            .get_or_create(&Operation { operation })
+            .inc();
     }
 
     /// Sets how many log files are open, how many logs wait for one, and how much waits to be read.

@@ -7,6 +7,7 @@
 mod args;
 mod client;
 mod files;
+mod log;
 mod report;
 mod server;
 mod storm;
@@ -25,6 +26,7 @@ const USAGE: &str = "usage: nodescope-load COMMAND [OPTION VALUE]...
   round-trips --to ADDR:PORT --rounds N                       mean time of a small request and its answer
   storm    --to ADDR:PORT --count N [--parallel P]            N processes, each connects once and exits
   rate     --to ADDR:PORT... --per-second N --seconds S       paced connect and close
+  log      --count N --per-second R [--after-ms MS] [--hold yes]  lines on standard output, a quarter of each of four levels
   files    --directory DIR --rounds N                         time of open, read, write, pipe in ns
   memory   --bytes N                                          touch N bytes, then wait
   listen   --listen ADDR:PORT                                 listen without ever accepting";
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         "round-trips" => client::round_trips(&args),
         "storm" => storm::storm(&args),
         "rate" => storm::rate(&args),
+        "log" => log::write(&args),
         "files" => files::time_calls(&args),
         "memory" => files::touch_memory(&args),
         other => Err(format!("unknown command '{other}'\n{USAGE}")),

@@ -1,0 +1,222 @@
+//! Logs of real containers: every line once, through rotations and restarts, whatever the runtime makes of them.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nodescope_tests::*;
+use serde_json::Value;
+
+/// A daemon and an agent that sees its files.
+struct Node {
+    // Stopped before the daemon whose files it reads.
+    agent: Agent,
+    docker: Docker,
+}
+
+impl Node {
+    fn start() -> Self {
+        let docker = Docker::start();
+        Self {
+            agent: Agent::start_beside(docker.sandbox()),
+            docker,
+        }
+    }
+
+    /// A container that logs so many lines; its name.
+    fn log(&self, options: &str, count: u64, per_second: u64) -> String {
+        let name = unique("logs");
+        let words = format!("log --count {count} --per-second {per_second} --hold yes");
+        self.docker
+            .run_load(&format!("--name {name} {options}"), &words);
+        name
+    }
+}
+
+static NODE: Shared<Node> = Shared::new();
+
+const MESSAGES: &str = "container_log_messages_total";
+
+/// How long nothing may be counted before what is missing is taken for lost.
+const STANDSTILL: Duration = Duration::from_secs(30);
+/// Enough for what would be counted twice to show.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Waits until `count` messages were counted, and that it stays so. Writing them may take long on a busy machine, so only
+/// a standstill ends the wait.
+fn counts_in_all(agent: &Agent, id: &str, count: u64) {
+    let label = [("container_id", id)];
+    let counted = |scrape: &Scrape| scrape.sum(MESSAGES, &label).unwrap_or(0.0) as u64;
+    let mut last = (0, Instant::now());
+    while last.0 < count && last.1.elapsed() < STANDSTILL {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = counted(&agent.scrape());
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+    }
+    std::thread::sleep(SETTLE);
+    let scrape = agent.scrape();
+    let own: String = scrape
+        .samples
+        .iter()
+        .filter(|sample| sample.name.starts_with("nodescope_log_"))
+        .map(|sample| format!("{} {:?} {}\n", sample.name, sample.labels, sample.value))
+        .collect();
+    assert_eq!(counted(&scrape), count, "{own}{}", agent.logs());
+}
+
+/// The same, and a quarter of them is of each level.
+fn counts(agent: &Agent, id: &str, count: u64) {
+    counts_in_all(agent, id, count);
+    let scrape = agent.scrape();
+    for level in ["error", "warning", "info", "debug"] {
+        let labels = [
+            ("container_id", id),
+            ("source", "stdout/stderr"),
+            ("level", level),
+        ];
+        assert_eq!(
+            scrape.sum(MESSAGES, &labels),
+            Some((count / 4) as f64),
+            "{level}"
+        );
+    }
+}
+
+#[test]
+fn patterns_samples_and_levels() {
+    require_root!();
+    let node = NODE.get(Node::start);
+    let name = node.log("", 400, 1_000);
+    let id = Docker::container_id(&name);
+    counts(&node.agent, &id, 400);
+    let scrape = node.agent.scrape();
+    let labels = [("container_id", id.as_str())];
+    let series: Vec<&Sample> = scrape.matching(MESSAGES, &labels).collect();
+    assert_eq!(series.len(), 4, "one series for each level and pattern");
+    for sample in series {
+        let is_plain = matches!(sample.label("level"), "info" | "debug");
+        assert_eq!(sample.label("sample").is_empty(), is_plain, "{sample:?}");
+        assert_eq!(sample.label("pattern_hash").is_empty(), is_plain);
+    }
+    let error = [labels[0], ("level", "error")];
+    let error = scrape.matching(MESSAGES, &error).next().expect("errors");
+    assert!(
+        error
+            .label("sample")
+            .contains("cannot write block 0 of the shop")
+    );
+    assert_eq!(error.label("pattern_hash").len(), 32);
+}
+
+#[test]
+fn docker_json_at_50_000_lines_a_second_through_rotations() {
+    require_root!();
+    let node = NODE.get(Node::start);
+    let options = "--log-driver json-file --log-opt max-size=8m --log-opt max-file=10";
+    let name = node.log(options, 500_000, 50_000);
+    counts(&node.agent, &Docker::container_id(&name), 500_000);
+    assert!(directory_of(&node, &name, "").len() > 1, "it was rotated");
+}
+
+#[test]
+fn docker_local_through_rotations() {
+    require_root!();
+    let node = NODE.get(Node::start);
+    let options = "--log-driver local --log-opt max-size=2m --log-opt max-file=5";
+    let name = node.log(options, 200_000, 20_000);
+    counts(&node.agent, &Docker::container_id(&name), 200_000);
+    let files = directory_of(&node, &name, "local-logs");
+    let is_compressed = |name: &String| name.ends_with(".gz");
+    assert!(files.iter().any(is_compressed), "{files:?}");
+}
+
+/// Names of log files in docker's directory of a container, or in one below it.
+fn directory_of(node: &Node, name: &str, below: &str) -> Vec<String> {
+    let id = node
+        .docker
+        .run(&format!("inspect --format {{{{.Id}}}} {name}"));
+    let directory = format!("/var/lib/docker/containers/{id}/{below}");
+    let entries = fs::read_dir(node.docker.outside(&directory)).expect("docker's directory");
+    let names = entries.map(|entry| entry.expect("a name").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name.contains(".log")).collect()
+}
+
+#[test]
+fn pods_through_rotations_and_a_restart() {
+    require_root!();
+    let cri = Cri::start();
+    let agent = Agent::start_beside(cri.sandbox());
+    let pod = cri.run_pod(&PodSpec::new("shop", "web"));
+    let words = "log --count 200000 --per-second 50000 --hold yes";
+    let container = pod.run_load("app", words);
+    let id = format!("/k8s/shop/{}/app", pod.name());
+    let log = pod.log("app", 0);
+    for time in ["20261122-100000", "20261122-100010", "20261122-100020"] {
+        eventually("there is something to rotate", || {
+            let bytes = fs::metadata(&log).map_or(0, |file| file.len());
+            (bytes > 2 << 20).then_some(())
+        });
+        pod.rotate_log(&container, &log, time);
+    }
+    counts(&agent, &id, 200_000);
+    pod.run_load_again("app", 1, "log --count 4000 --per-second 1000 --hold yes");
+    counts(&agent, &id, 204_000);
+}
+
+#[test]
+fn podman_k8s_file() {
+    require_root!();
+    let podman = Podman::start();
+    let agent = Agent::start_beside(podman.sandbox());
+    let name = unique("logs");
+    podman.run_load(
+        &format!("--name {name} --log-driver k8s-file --log-opt max-size=2mb"),
+        "log --count 100000 --per-second 20000 --hold yes",
+    );
+    counts(&agent, &format!("/podman/{name}"), 100_000);
+}
+
+#[test]
+fn a_killed_aggregator_neither_skips_nor_repeats() {
+    require_root!();
+    const LINES: u64 = 200_000;
+    let docker = Docker::start();
+    let mut agent = Agent::start_beside(docker.sandbox());
+    let name = unique("killed");
+    let words = format!("log --count {LINES} --per-second 20000 --hold yes");
+    docker.run_load(&format!("--name {name}"), &words);
+    let id = Docker::container_id(&name);
+    let label = [("container_id", id.as_str())];
+    let shown = agent.eventually("some messages", &id, |scrape| {
+        scrape.sum(MESSAGES, &label).filter(|sum| *sum > 20_000.0)
+    });
+    agent.kill_aggregator();
+    // What the dead one had noted, which is what it may have shown.
+    let docker_id = docker.run(&format!("inspect --format {{{{.Id}}}} {name}"));
+    let path = format!("/var/lib/docker/containers/{docker_id}/{docker_id}-json.log");
+    let offset = noted_offset(&agent, &docker_id);
+    let before = lines_before(&docker.outside(&path), offset);
+    assert!(shown as u64 <= before && before < LINES, "{shown} {before}");
+    agent.start_aggregator();
+    agent.wait_ready();
+    counts_in_all(&agent, &id, LINES - before);
+}
+
+/// Place in a container's log up to which it was counted.
+fn noted_offset(agent: &Agent, container: &str) -> usize {
+    let file = agent.state_directory().join("log-positions");
+    let text = fs::read_to_string(file).expect("the aggregator's places");
+    let line = text.lines().find(|line| line.contains(container));
+    let line: Value = serde_json::from_str(line.expect("the log's line")).expect("JSON");
+    let position = &line["position"];
+    // Of the two streams only the first is used; its lines are counted up to the place itself.
+    assert_eq!(position["pass_by"][0], 0);
+    position["offset"].as_u64().expect("a number") as usize
+}
+
+fn lines_before(log: &std::path::Path, offset: usize) -> u64 {
+    let text = fs::read(log).expect("docker's log");
+    text[..offset].iter().filter(|byte| **byte == b'\n').count() as u64
+}
