@@ -73,6 +73,18 @@ impl ChainError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Open(OpenError::Refused(Refusal::NotFound)))
     }
+
+    /// It says nothing about the log: the next answer may be another one.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::NoRoom => true,
+            Self::Io(_) => false,
+            Self::Open(OpenError::Refused(refusal)) => {
+                matches!(refusal, Refusal::RateLimited | Refusal::Busy)
+            }
+            Self::Open(OpenError::Disconnected | OpenError::TimedOut) => true,
+        }
+    }
 }
 
 /// Looks for what is wanted.

@@ -49,6 +49,7 @@ pub struct Lane {
 
 /// What is done on the blocking pool.
 struct Work {
+    uid: u32,
     shared: Arc<Shared>,
     tails: BTreeMap<OwnedOpenFile, Tail>,
     answers: Vec<Answer>,
@@ -66,10 +67,11 @@ struct Answer {
 }
 
 impl Lane {
-    /// Reads the logs that `jobs` names.
-    pub fn new(shared: Arc<Shared>, jobs: watch::Receiver<Vec<LogJob>>) -> Self {
+    /// Reads the logs of the user `uid` that `jobs` names.
+    pub fn new(shared: Arc<Shared>, uid: u32, jobs: watch::Receiver<Vec<LogJob>>) -> Self {
         Self {
             work: Work {
+                uid,
                 shared: Arc::clone(&shared),
                 tails: BTreeMap::new(),
                 answers: Vec::new(),
@@ -230,7 +232,7 @@ impl Work {
                 Ok(tail.found(place, found, limits, now_ms)?)
             });
             if let Err(error) = outcome {
-                if !error.is_not_found() && !matches!(error, ChainError::NoRoom) {
+                if !error.is_not_found() && !error.is_passing() {
                     self.shared.metrics.add_log_error("open");
                     debug!(container = %tail.container, %error, "A log cannot be opened.");
                 }
@@ -334,11 +336,7 @@ impl Work {
         }
         let waiting = self.tails.values().filter(|tail| tail.is_waiting()).count();
         let backlog = self.tails.values().map(Tail::backlog_bytes).sum();
-        self.shared.show_lane(self.lane_number(), waiting, backlog);
-    }
-
-    fn lane_number(&self) -> u32 {
-        self.tails.keys().next().map_or(0, |log| log.uid)
+        self.shared.show_lane(self.uid, waiting, backlog);
     }
 }
 

@@ -112,7 +112,7 @@ impl Logs {
         for uid in by_user.keys() {
             if !self.lanes.contains_key(uid) && self.lanes.len() < MAX_LANES {
                 let (sender, receiver) = watch::channel(Vec::new());
-                let lane = Lane::new(Arc::clone(&self.shared), receiver);
+                let lane = Lane::new(Arc::clone(&self.shared), *uid, receiver);
                 self.running.spawn(lane.run());
                 self.lanes.insert(*uid, sender);
             }

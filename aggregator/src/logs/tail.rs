@@ -157,10 +157,10 @@ impl Tail {
     /// The sensor gave no answer that is of use.
     pub fn not_found(&mut self, error: &ChainError, now_ms: u64) {
         self.has_no_room = matches!(error, ChainError::NoRoom);
-        if error.is_not_found() {
-            self.wait_longer(now_ms);
-        } else {
+        if error.is_passing() {
             self.ask_at_ms = now_ms + FIRST_PAUSE_MS;
+        } else {
+            self.wait_longer(now_ms);
         }
     }
 

@@ -529,4 +529,6 @@ async fn too_much_at_once_is_passed_over_and_counted() {
 fn errors_say_what_they_are() {
     assert!(ChainError::Open(OpenError::Refused(Refusal::NotFound)).is_not_found());
     assert!(!ChainError::NoRoom.is_not_found());
+    let is_passing = |refusal| ChainError::Open(OpenError::Refused(refusal)).is_passing();
+    assert!(is_passing(Refusal::RateLimited) && !is_passing(Refusal::Forbidden));
 }
