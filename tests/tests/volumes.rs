@@ -210,3 +210,91 @@ fn published_ports_and_the_program() {
     let labels = [("container_id", id.as_str()), ("application_type", "nginx")];
     node.agent.settles("container_application_type", &labels, 1);
 }
+
+/// A loop device with one partition, and an ext4 on that, mounted where everybody on the node sees it.
+struct Partition {
+    directory: tempfile::TempDir,
+    /// The whole device, `/dev/loop0` for example.
+    device: String,
+}
+
+impl Partition {
+    fn mount() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let script = format!(
+            "set -e; cd {}; truncate -s 64M image; mkdir disk; losetup --find --show image",
+            directory.path().display()
+        );
+        let device = run_output(std::process::Command::new("sh").args(["-c", &script]));
+        let made = Self { directory, device };
+        // Not every kernel reads partition tables, but each can be told of a partition.
+        let (device, path) = (&made.device, made.path());
+        let script = format!(
+            "set -e; addpart {device} 1 2048 129024; mkfs.ext4 -q {device}p1; \
+             mount {device}p1 {}",
+            path.display()
+        );
+        run(std::process::Command::new("sh").args(["-c", &script]));
+        made
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    fn size(&self) -> f64 {
+        let found = statvfs(&self.path()).expect("it is mounted");
+        (found.blocks() * found.fragment_size()) as f64
+    }
+}
+
+impl Drop for Partition {
+    fn drop(&mut self) {
+        let script = format!(
+            "umount {}; delpart {device} 1; losetup --detach {device}",
+            self.path().display(),
+            device = self.device
+        );
+        let _ = try_run(std::process::Command::new("sh").args(["-c", &script]));
+    }
+}
+
+fn agent_of_node() -> (Agent, NamedTempFile) {
+    let settings = quick_settings();
+    let agent = Agent::start_with(AgentOptions {
+        aggregator: vec!["--config".to_owned(), settings.path().display().to_string()],
+        ..AgentOptions::default()
+    });
+    (agent, settings)
+}
+
+#[test]
+fn a_root_that_only_its_container_sees() {
+    require_root!();
+    let (agent, _settings) = agent_of_node();
+    let (disk, name) = (Partition::mount(), unique("overlay"));
+    let at = disk.path().display().to_string();
+    root_directory(&disk.path().join("lower"));
+    // As a rootless runtime does it: an overlay mounted in a mount namespace of its own.
+    let script = format!(
+        "set -e; mkdir {at}/upper {at}/work {at}/merged; \
+         mount -t overlay overlay -o lowerdir={at}/lower,upperdir={at}/upper,workdir={at}/work {at}/merged; \
+         exec chroot {at}/merged /bin/sleep 1000"
+    );
+    let unit = Unit::at(&format!("/lxc.payload.{name}"));
+    let mut command = Place::in_unit(&unit).command("unshare");
+    command.args(["--mount", "sh", "-c", &script]);
+    let process = Process::start(
+        "container",
+        &mut command,
+        &disk.directory.path().join("log"),
+    );
+    let id = format!("/lxc/{name}");
+    let labels = [("container_id", id.as_str()), ("mount_point", "/")];
+    agent.eventually("the space of the disk below", &id, |scrape| {
+        let size = scrape.sum("container_resources_disk_size_bytes", &labels)?;
+        (size == disk.size()).then_some(())
+    });
+    // Before the disk below it.
+    drop((process, unit));
+}

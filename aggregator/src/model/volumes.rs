@@ -39,6 +39,8 @@ pub struct FoundVolume {
     pub disk: Option<Disk>,
     /// I/O of the container on that disk.
     pub io: Option<IoTotals>,
+    /// The file system with as much space, where the mount itself may be out of reach.
+    pub backing: Option<StatFilesystem>,
 }
 
 /// One volume of a container.
@@ -48,6 +50,8 @@ pub struct Volume {
     pub labels: SeriesLabels,
     /// Whose space is shown.
     pub filesystem: StatFilesystem,
+    /// Whose, when that cannot be asked.
+    pub backing: Option<StatFilesystem>,
     /// I/O of the container on the disk below it.
     pub io: Option<IoTotals>,
 }
@@ -96,6 +100,7 @@ impl Model {
                         ("volume", names.name_in(source)),
                     ]),
                     filesystem: found.mount.device,
+                    backing: found.backing,
                     io: found.io,
                 }
             })
@@ -113,7 +118,8 @@ impl Model {
         let volumes = self.containers.iter();
         volumes
             .flat_map(|(_, container)| &container.volumes)
-            .map(|volume| volume.filesystem)
+            .flat_map(|volume| [Some(volume.filesystem), volume.backing])
+            .flatten()
             .collect()
     }
 
@@ -149,7 +155,8 @@ impl Model {
         for (descriptor, value) in SPACE_FAMILIES {
             page.family(descriptor);
             for (container, volume) in volumes_of(shown) {
-                let space = self.filesystems.get(&volume.filesystem);
+                let of = |device| self.filesystems.get(device);
+                let space = of(&volume.filesystem).or(volume.backing.as_ref().and_then(of));
                 if let Some(space) = space.filter(|space| space.size_bytes > 0) {
                     page.sample_with(&container.labels, &volume.labels, value(space));
                 }
@@ -248,8 +255,9 @@ mod tests {
                 point: point.as_bytes().to_vec(),
                 root: b"/".to_vec(),
                 device,
-                block_source: None,
+                ..VolumeMount::default()
             },
+            backing: None,
             disk: io.map(|_| Disk {
                 device,
                 name: "sda".to_owned(),
@@ -314,6 +322,32 @@ mod tests {
         assert_eq!(
             lines(&model)[0],
             r#"size_bytes "/nfs",device="",volume=""} 100"#
+        );
+    }
+
+    #[test]
+    fn a_root_out_of_reach_has_the_space_of_what_it_writes_to() {
+        let mut model = node(10);
+        let overlay = StatFilesystem { major: 0, minor: 7 };
+        let job = model.volumes_to_read().remove(0);
+        let root = FoundVolume {
+            backing: Some(DISK),
+            ..found("/", overlay, None)
+        };
+        model.set_volumes(&job, vec![root]);
+        assert_eq!(model.filesystems_to_stat(), [overlay, DISK].into());
+        let space = |size_bytes| FilesystemSpace {
+            size_bytes,
+            ..FilesystemSpace::default()
+        };
+        model.set_filesystems([(DISK, space(100))].into());
+        let size = r#"size_bytes "/",device="",volume=""}"#;
+        assert_eq!(lines(&model)[0], format!("{size} 100"));
+        model.set_filesystems([(DISK, space(100)), (overlay, space(50))].into());
+        assert_eq!(
+            lines(&model)[0],
+            format!("{size} 50"),
+            "a quota for example"
         );
     }
 

@@ -1,6 +1,9 @@
 //! Which mounts of a mount namespace are volumes. Pure; the bytes are chosen by whoever may mount there.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use nodescope_schema::StatFilesystem as Device;
 
@@ -57,6 +60,8 @@ pub struct VolumeMount {
     pub device: Device,
     /// Name of the block device it is on below `/dev`, where only its source tells that: plain, or `mapper/NAME`.
     pub block_source: Option<String>,
+    /// Where an overlay at the container's root keeps what is written, as whoever mounted it says.
+    pub upper: Option<Vec<u8>>,
 }
 
 /// The volumes in a mount table, by mount point. What is covered by a later mount at the same place is left out.
@@ -77,6 +82,7 @@ fn volume(mount: Mount<'_>) -> Option<VolumeMount> {
     }
     Some(VolumeMount {
         block_source: block_source(&mount),
+        upper: upper(&mount),
         point: mount.point.into_owned(),
         root: mount.root.into_owned(),
         device: mount.device,
@@ -89,6 +95,27 @@ fn block_source(mount: &Mount<'_>) -> Option<String> {
     let is_plain = mount.kind == b"btrfs" && !last.starts_with(b".") && !last.contains(&b'/');
     let name = String::from_utf8(name.to_vec()).ok()?;
     is_plain.then_some(name)
+}
+
+/// Only for the root, which the runtime mounts: what a container mounts itself may name any directory.
+fn upper(mount: &Mount<'_>) -> Option<Vec<u8>> {
+    if mount.kind != b"overlay" || &*mount.point != b"/" {
+        return None;
+    }
+    let mut options = mount.options.split(|byte| *byte == b',');
+    let upper = options.find_map(|option| option.strip_prefix(b"upperdir="))?;
+    Some(mountinfo::unescape(upper).into_owned())
+}
+
+/// Which file system an absolute path is on, by the mount table of whoever uses the path.
+pub fn filesystem_of(table: &[u8], path: &[u8]) -> Option<Device> {
+    let path = Path::new(OsStr::from_bytes(path));
+    let point = |mount: &Mount<'_>| Path::new(OsStr::from_bytes(&mount.point)).to_owned();
+    // Of two at the same place the later one covers the other.
+    mountinfo::parse(table)
+        .filter(|mount| path.starts_with(point(mount)))
+        .max_by_key(|mount| mount.point.len())
+        .map(|mount| mount.device)
 }
 
 #[cfg(test)]
@@ -124,6 +151,31 @@ mod tests {
         assert_eq!(found[1].block_source.as_deref(), Some("sdd"));
         assert_eq!(found[1].root, b"/v");
         assert_eq!(found[2].block_source, None);
+    }
+
+    #[test]
+    fn the_upper_directory_of_the_root_alone() {
+        let upper = |point: &str, kind: &str, options: &str| {
+            let line = format!("1 0 0:50 / {point} rw - {kind} o rw,lowerdir=/l,{options}\n");
+            writable(line.as_bytes()).remove(0).upper
+        };
+        let found = upper("/", "overlay", "upperdir=/home/u\\054x/diff,workdir=/w");
+        assert_eq!(found.as_deref(), Some(&b"/home/u,x/diff"[..]));
+        assert_eq!(upper("/data", "overlay", "upperdir=/etc"), None);
+        assert_eq!(upper("/", "xfs", "upperdir=/etc"), None);
+        assert_eq!(upper("/", "overlay", "workdir=/w"), None);
+    }
+
+    #[test]
+    fn a_path_is_on_the_mount_next_above() {
+        let table = b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            2 1 8:2 / /home rw - xfs /dev/sdb rw\n\
+            3 1 8:3 / /home rw - xfs /dev/sdc rw\n";
+        let on = |path: &[u8]| filesystem_of(table, path).map(|device| device.minor);
+        assert_eq!(on(b"/home/u/diff"), Some(3));
+        assert_eq!(on(b"/homely"), Some(1));
+        assert_eq!(on(b"relative"), None);
+        assert_eq!(filesystem_of(b"", b"/"), None);
     }
 
     #[test]
