@@ -242,6 +242,11 @@ impl Partition {
         self.directory.path().join("disk")
     }
 
+    /// Name of the whole device.
+    fn name(&self) -> &str {
+        self.device.trim_start_matches("/dev/")
+    }
+
     fn size(&self) -> f64 {
         let found = statvfs(&self.path()).expect("it is mounted");
         (found.blocks() * found.fragment_size()) as f64
@@ -266,6 +271,46 @@ fn agent_of_node() -> (Agent, NamedTempFile) {
         ..AgentOptions::default()
     });
     (agent, settings)
+}
+
+#[test]
+fn what_a_service_writes_to_a_partition() {
+    require_root!();
+    let (agent, _settings) = agent_of_node();
+    let (partition, unit) = (Partition::mount(), Unit::service("partition"));
+    let number = format!("/sys/class/block/{}/dev", partition.name());
+    let number = std::fs::read_to_string(number).expect("the device exists");
+    // A limit far away, see above.
+    let limit = format!("{} 10000000000", number.trim());
+    for directory in unit.directories() {
+        let file = directory.join("blkio.throttle.write_bps_device");
+        if file.exists() {
+            std::fs::write(file, &limit).expect("the limit is set");
+        }
+    }
+    let path = partition.path().display().to_string();
+    let script = format!(
+        "dd if=/dev/zero of={path}/file bs=1M count=8 conv=fsync 2>/dev/null; exec sleep 1000"
+    );
+    let mut command = Place::in_unit(&unit).command("sh");
+    let log = partition.directory.path().join("log");
+    let process = Process::start("writer", command.args(["-c", &script]), &log);
+    let labels = [
+        ("container_id", unit.path()),
+        ("mount_point", path.as_str()),
+        ("device", partition.name()),
+    ];
+    agent.eventually("what it wrote", unit.path(), |scrape| {
+        let value = |name: &str| scrape.sum(&format!("container_resources_disk_{name}"), &labels);
+        let written = value("written_bytes_total")?;
+        let is_shown = written >= (8 * MIB) as f64
+            && written < (9 * MIB) as f64
+            && value("writes_total")? >= 1.0
+            && value("size_bytes")? == partition.size();
+        is_shown.then_some(())
+    });
+    // Before the disk they are on.
+    drop((process, unit));
 }
 
 #[test]
