@@ -159,33 +159,6 @@ fn least(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(f64::INFINITY, f64::min)
 }
 
-/// User and system time of a process.
-fn cpu_seconds(pid: u32) -> f64 {
-    stat_ticks(pid, 11) + stat_ticks(pid, 12)
-}
-
-/// The same of this process's ended children.
-fn children_cpu_seconds() -> f64 {
-    let own = std::process::id();
-    stat_ticks(own, 13) + stat_ticks(own, 14)
-}
-
-/// A field of `/proc/PID/stat` after the name, in seconds.
-fn stat_ticks(pid: u32, index: usize) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
-    let (_, fields) = text.rsplit_once(") ").expect("a name in parentheses");
-    let ticks: f64 = fields
-        .split(' ')
-        .nth(index)
-        .and_then(|field| field.parse().ok())
-        .expect("a number");
-    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)
-        .ok()
-        .flatten()
-        .expect("the tick rate");
-    ticks / per_second as f64
-}
-
 fn status_bytes(pid: u32, field: &str) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
     let line = text

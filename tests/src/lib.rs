@@ -29,6 +29,7 @@ mod series;
 mod service;
 mod settings;
 mod shared;
+mod usage;
 mod user;
 mod wait;
 
@@ -55,6 +56,7 @@ pub use series::Expected;
 pub use service::VirtualService;
 pub use settings::quick_settings;
 pub use shared::Shared;
+pub use usage::{children_cpu_seconds, cpu_seconds};
 pub use wait::{DEADLINE, eventually, poll};
 
 /// A name no other test of any run uses at the same time.
