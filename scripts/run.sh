@@ -95,7 +95,10 @@ start() {
                 --client-user "$user" &
             ;;
         aggregator)
-            setsid setpriv --reuid "$user" --regid "$user" --clear-groups --inh-caps=-all --bounding-set=-all \
+            # The journal's group is the only one beside its own, where there is a journal.
+            local groups=(--clear-groups)
+            ! getent group systemd-journal >/dev/null || groups=(--groups systemd-journal)
+            setsid setpriv --reuid "$user" --regid "$user" "${groups[@]}" --inh-caps=-all --bounding-set=-all \
                 --no-new-privs --pdeathsig TERM -- "$bin_dir/nodescope-aggregator" --sensor-socket "$run_dir/sensor.sock" \
                 --listen "$listen" --state-directory "$state_dir" --report-other &
             ;;

@@ -154,6 +154,10 @@ pub struct Overrides {
 pub struct LogOverrides {
     /// Read logs.
     pub enabled: Option<bool>,
+    /// Read the journal too.
+    pub journal: Option<bool>,
+    /// Where the journal's files are.
+    pub journal_directory: Option<PathBuf>,
     /// Show patterns of unknown, debug and info messages too.
     pub patterns_of_all_levels: Option<bool>,
     /// Mask secrets in samples.
@@ -247,6 +251,8 @@ impl Config {
     fn apply_logs(&mut self, overrides: LogOverrides) -> Result<(), ConfigError> {
         let LogOverrides {
             enabled,
+            journal,
+            journal_directory,
             patterns_of_all_levels,
             mask_samples,
             max_sample_bytes,
@@ -258,6 +264,8 @@ impl Config {
         } = overrides;
         let logs = &mut self.logs;
         set(&mut logs.enabled, enabled);
+        set(&mut logs.journal, journal);
+        set(&mut logs.journal_directory, journal_directory.map(Some));
         set(&mut logs.patterns_of_all_levels, patterns_of_all_levels);
         set(&mut logs.mask_samples, mask_samples);
         set(&mut logs.sample_bytes, max_sample_bytes);
@@ -419,8 +427,9 @@ mod tests {
         config.cgroupfs_root = None;
         config.docker_socket = None;
         config.cri_socket = None;
+        config.logs.journal_directory = None;
         assert_eq!(format!("{config:?}"), format!("{usual:?}"));
-        assert_eq!(shown.lines().count(), 27, "a setting is missing in {shown}");
+        assert_eq!(shown.lines().count(), 29, "a setting is missing in {shown}");
     }
 
     #[test]

@@ -1,60 +1,23 @@
 //! Real journal files, made by systemd-journal-remote from its export format. `make test` installs it as root only.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nodescope_journal::{Field, Journal, Library};
-use nodescope_tests::require_root;
+use nodescope_tests::{JournalDirectory, require_root};
 
-/// Debian and Ubuntu, then Fedora.
-const REMOTE: [&str; 2] = [
-    "/lib/systemd/systemd-journal-remote",
-    "/usr/lib/systemd/systemd-journal-remote",
-];
-const FIRST_MICROS: u64 = 1_700_000_000_000_000;
-
-/// Entries `from..to` as `systemd-journal-export-formats` describes them.
-fn export(from: u64, to: u64) -> String {
-    let mut text = String::new();
-    for number in from..to {
-        write!(
-            text,
-            "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID=0123456789abcdef0123456789abcdef\n\
-             PRIORITY={}\n_SYSTEMD_UNIT=api.service\n_SYSTEMD_CGROUP=/system.slice/api.service\nMESSAGE=line {number}\n\n",
-            FIRST_MICROS + number,
-            number + 1,
-            number % 8,
-        )
-        .unwrap();
-    }
-    text
-}
-
-/// Appends entries to `DIRECTORY/NAME.journal`.
-fn write_journal(directory: &Path, name: &str, export: &str) {
-    let program = REMOTE
-        .iter()
-        .find(|path| Path::new(path).exists())
-        .expect("systemd-journal-remote is installed");
-    let mut child = Command::new(program)
-        .arg(format!("--output={}/{name}.journal", directory.display()))
-        .arg("-")
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(export.as_bytes())
-        .unwrap();
-    assert!(child.wait().unwrap().success());
+/// Entries `from..to` of one service.
+fn entries(from: u64, to: u64) -> impl Iterator<Item = Vec<(&'static str, String)>> {
+    (from..to).map(|number| {
+        vec![
+            ("PRIORITY", (number % 8).to_string()),
+            ("_SYSTEMD_UNIT", "api.service".to_owned()),
+            ("_SYSTEMD_CGROUP", "/system.slice/api.service".to_owned()),
+            ("MESSAGE", format!("line {number}")),
+        ]
+    })
 }
 
 fn open(directory: &Path) -> Journal {
@@ -71,8 +34,8 @@ fn message(journal: &mut Journal) -> String {
 fn every_entry_is_read_once_and_in_order() {
     require_root!();
     const ENTRIES: u64 = 100_000;
-    let directory = tempfile::tempdir().unwrap();
-    write_journal(directory.path(), "a", &export(0, ENTRIES));
+    let directory = JournalDirectory::new();
+    directory.add(entries(0, ENTRIES));
     let mut journal = open(directory.path());
     journal.seek_head().unwrap();
     let mut value = Vec::new();
@@ -92,12 +55,12 @@ fn every_entry_is_read_once_and_in_order() {
 #[test]
 fn the_end_is_behind_what_is_there_and_before_what_comes() {
     require_root!();
-    let directory = tempfile::tempdir().unwrap();
-    write_journal(directory.path(), "a", &export(0, 10));
+    let directory = JournalDirectory::new();
+    directory.add(entries(0, 10));
     let mut journal = open(directory.path());
     journal.seek_end().unwrap();
     assert!(!journal.advance().unwrap());
-    write_journal(directory.path(), "b", &export(10, 12));
+    directory.add(entries(10, 12));
     wait_for_entry(&mut journal);
     assert_eq!(message(&mut journal), "line 10");
     assert!(journal.advance().unwrap());
@@ -108,11 +71,11 @@ fn the_end_is_behind_what_is_there_and_before_what_comes() {
 #[test]
 fn the_end_of_an_empty_directory_is_before_all_that_comes() {
     require_root!();
-    let directory = tempfile::tempdir().unwrap();
+    let directory = JournalDirectory::new();
     let mut journal = open(directory.path());
     journal.seek_end().unwrap();
     assert!(!journal.advance().unwrap());
-    write_journal(directory.path(), "a", &export(0, 2));
+    directory.add(entries(0, 2));
     wait_for_entry(&mut journal);
     assert_eq!(message(&mut journal), "line 0");
 }
@@ -120,8 +83,8 @@ fn the_end_of_an_empty_directory_is_before_all_that_comes() {
 #[test]
 fn a_cursor_goes_on_where_it_stopped() {
     require_root!();
-    let directory = tempfile::tempdir().unwrap();
-    write_journal(directory.path(), "a", &export(0, 10));
+    let directory = JournalDirectory::new();
+    directory.add(entries(0, 10));
     let mut journal = open(directory.path());
     journal.seek_head().unwrap();
     for _ in 0..4 {
@@ -137,9 +100,9 @@ fn a_cursor_goes_on_where_it_stopped() {
 #[test]
 fn a_cursor_whose_entry_is_gone_goes_on_with_the_next_one() {
     require_root!();
-    let directory = tempfile::tempdir().unwrap();
-    write_journal(directory.path(), "a", &export(0, 10));
-    write_journal(directory.path(), "b", &export(10, 20));
+    let directory = JournalDirectory::new();
+    directory.add(entries(0, 10));
+    directory.add(entries(10, 20));
     let mut journal = open(directory.path());
     journal.seek_head().unwrap();
     for _ in 0..5 {
@@ -147,7 +110,7 @@ fn a_cursor_whose_entry_is_gone_goes_on_with_the_next_one() {
     }
     let cursor = journal.cursor().unwrap();
     drop(journal);
-    std::fs::remove_file(directory.path().join("a.journal")).unwrap();
+    std::fs::remove_file(directory.path().join("0.journal")).unwrap();
     let mut later = open(directory.path());
     later.seek_after(&cursor).unwrap();
     assert!(later.advance().unwrap());
@@ -157,7 +120,7 @@ fn a_cursor_whose_entry_is_gone_goes_on_with_the_next_one() {
 #[test]
 fn what_is_no_cursor_is_refused() {
     require_root!();
-    let directory = tempfile::tempdir().unwrap();
+    let directory = JournalDirectory::new();
     let mut journal = open(directory.path());
     assert!(journal.seek_after("nonsense").is_err());
     assert!(journal.seek_after("s=\0").is_err());
@@ -166,10 +129,9 @@ fn what_is_no_cursor_is_refused() {
 #[test]
 fn a_long_field_is_cut_at_the_threshold() {
     require_root!();
-    let directory = tempfile::tempdir().unwrap();
+    let directory = JournalDirectory::new();
     let long = "x".repeat(300_000);
-    let entry = export(0, 1).replace("line 0", &long);
-    write_journal(directory.path(), "a", &entry);
+    directory.add([vec![("MESSAGE", long)]]);
     let mut journal = open(directory.path());
     journal.set_data_threshold(70_000).unwrap();
     journal.seek_head().unwrap();
@@ -181,9 +143,9 @@ fn a_long_field_is_cut_at_the_threshold() {
 #[test]
 fn damaged_files_are_no_reason_to_stop() {
     require_root!();
-    let directory = tempfile::tempdir().unwrap();
-    write_journal(directory.path(), "a", &export(0, 100));
-    let path = directory.path().join("a.journal");
+    let directory = JournalDirectory::new();
+    directory.add(entries(0, 100));
+    let path = directory.path().join("0.journal");
     let good = std::fs::read(&path).unwrap();
     for (number, place) in (0..good.len().min(60_000)).step_by(997).enumerate() {
         let mut bad = good.clone();

@@ -132,6 +132,11 @@ impl Source {
         self.flush_assemblers(|assembler, sink| assembler.flush(sink));
     }
 
+    /// Whether a message of the journal is not complete. (A file has [`Self::position_bytes`] for this.)
+    pub fn is_open(&self) -> bool {
+        self.journal.is_open() || self.assemblers.iter().any(Assembler::is_open)
+    }
+
     /// Bytes of the file up to which every line was taken. After [`Self::flush`] all of them are counted: who begins
     /// there again neither skips a line nor repeats one.
     pub fn position_bytes(&self) -> u64 {

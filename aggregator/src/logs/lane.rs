@@ -20,7 +20,7 @@ use super::shared::{Shared, name_of};
 use super::tail::{RESTING_MS, Report, Tail};
 use crate::app::lock;
 use crate::containers::OwnedOpenFile;
-use crate::model::logs::{LogCount, LogJob};
+use crate::model::logs::LogJob;
 use crate::monotonic_ns;
 
 /// Pause when a log grows fast.
@@ -319,7 +319,7 @@ impl Work {
         let mut counts = Vec::new();
         for tail in self.tails.values_mut() {
             self.shared.set_mark(tail);
-            counts.push((Arc::clone(&tail.container), counts_of(tail)));
+            counts.push((Arc::clone(&tail.container), tail.take_counts()));
         }
         self.shared.save();
         let mut model = lock(&self.shared.model);
@@ -338,26 +338,6 @@ impl Work {
         let backlog = self.tails.values().map(Tail::backlog_bytes).sum();
         self.shared.show_lane(self.uid, waiting, backlog);
     }
-}
-
-fn counts_of(tail: &mut Tail) -> Vec<LogCount> {
-    let counts = tail.take_counts();
-    let source = tail.source_label();
-    let Some(reader) = tail.reader() else {
-        return Vec::new();
-    };
-    let patterns = reader.source().patterns();
-    let count = |count: super::tail::PatternCount| {
-        let pattern = patterns.get(count.pattern)?;
-        Some(LogCount {
-            source,
-            level: pattern.level,
-            hash: pattern.hash,
-            sample: pattern.sample.clone(),
-            messages: count.messages,
-        })
-    };
-    counts.into_iter().filter_map(count).collect()
 }
 
 fn now_ms() -> u64 {

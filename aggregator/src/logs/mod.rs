@@ -13,11 +13,13 @@
 
 pub mod budget;
 pub mod chain;
+pub mod journal;
 pub mod kinds;
 pub mod lane;
 pub mod open;
 pub mod position;
 pub mod positions;
+pub mod published;
 pub mod reader;
 pub mod settings;
 pub mod shared;
@@ -33,6 +35,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::warn;
 
+use self::journal::JournalThread;
 use self::lane::Lane;
 use self::positions::Positions;
 pub use self::settings::LogSettings;
@@ -96,6 +99,11 @@ impl Logs {
         if !self.shared.settings.enabled {
             return;
         }
+        let directory = self.shared.settings.journal_directory.clone();
+        let _journal = self.shared.settings.journal.then(|| {
+            JournalThread::spawn(Arc::clone(&self.shared), directory)
+                .inspect_err(|error| warn!(%error, "The journal is not read: no thread."))
+        });
         loop {
             let jobs = lock(&self.shared.model).logs_to_read();
             self.hand_out(jobs);

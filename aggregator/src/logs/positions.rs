@@ -43,6 +43,7 @@ pub struct Positions {
     directory: PathBuf,
     since_ms: u64,
     marks: BTreeMap<String, Mark>,
+    journal: Option<String>,
     is_changed: bool,
 }
 
@@ -62,6 +63,9 @@ pub enum LoadError {
 struct Header {
     log_positions: u32,
     since_ms: u64,
+    /// The last entry of the journal that was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -81,6 +85,7 @@ impl Positions {
             directory: directory.to_owned(),
             since_ms: now_ms,
             marks: BTreeMap::new(),
+            journal: None,
             is_changed: true,
         };
         let outcome = match read(&directory.join(FILE_NAME)) {
@@ -101,6 +106,9 @@ impl Positions {
             .ok_or(LoadError::Version)?;
         // A time to come would make every log an old one.
         self.since_ms = header.since_ms.min(self.since_ms);
+        self.journal = header
+            .journal
+            .filter(|cursor| cursor.len() <= MAX_NAME_BYTES);
         let readable = lines.filter_map(|line| serde_json::from_slice::<Line<'_>>(line).ok());
         let usable = readable.filter(|line| {
             line.log.len() <= MAX_NAME_BYTES && i64::try_from(line.position.offset).is_ok()
@@ -147,6 +155,19 @@ impl Positions {
         self.marks.insert(log.to_owned(), mark);
     }
 
+    /// The cursor of the last entry of the journal that was counted.
+    pub fn journal(&self) -> Option<&str> {
+        self.journal.as_deref()
+    }
+
+    /// The journal was counted up to this entry.
+    pub fn set_journal(&mut self, cursor: &str) {
+        if self.journal.as_deref() != Some(cursor) && cursor.len() <= MAX_NAME_BYTES {
+            self.journal = Some(cursor.to_owned());
+            self.is_changed = true;
+        }
+    }
+
     /// Writes them if they changed. Blocks.
     ///
     /// # Errors
@@ -169,6 +190,7 @@ impl Positions {
         let mut text = serde_json::to_vec(&Header {
             log_positions: VERSION,
             since_ms: self.since_ms,
+            journal: self.journal.clone(),
         })?;
         for (log, mark) in &self.marks {
             text.push(b'\n');
@@ -228,12 +250,14 @@ mod tests {
         positions.set("a\n\"", mark(5, 60));
         positions.set("b", mark(6, 61));
         positions.set("b", mark(7, 62));
+        positions.set_journal("s=1;i=2");
         positions.save().unwrap();
         let again = load(&directory, 100);
         assert_eq!(again.since_ms(), 50);
         assert_eq!(again.get("a\n\""), Some(mark(5, 60)));
         assert_eq!(again.get("b"), Some(mark(7, 62)));
         assert_eq!(again.get("c"), None);
+        assert_eq!(again.journal(), Some("s=1;i=2"));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

@@ -9,6 +9,10 @@ use nodescope_logs::{SourceLimits, pattern::MinerLimits, sample::SampleOptions};
 pub struct LogSettings {
     /// Whether logs are read at all.
     pub enabled: bool,
+    /// Whether the journal is read too.
+    pub journal: bool,
+    /// Directory of journal files to read instead of the journal of this machine.
+    pub journal_directory: Option<PathBuf>,
     /// Whether patterns of unknown, debug and info messages are shown too; otherwise these have one series a level.
     pub patterns_of_all_levels: bool,
     /// Whether secrets and personal data in samples are masked.
@@ -33,6 +37,8 @@ impl Default for LogSettings {
     fn default() -> Self {
         Self {
             enabled: true,
+            journal: true,
+            journal_directory: None,
             patterns_of_all_levels: false,
             mask_samples: true,
             sample_bytes: 4096,

@@ -86,6 +86,16 @@ impl Shared {
         }
     }
 
+    /// The last entry of the journal that was counted.
+    pub(super) fn journal_cursor(&self) -> Option<String> {
+        lock(&self.positions).journal().map(str::to_owned)
+    }
+
+    /// The journal is counted up to this entry.
+    pub(super) fn set_journal_cursor(&self, cursor: &str) {
+        lock(&self.positions).set_journal(cursor);
+    }
+
     /// Writes all places down.
     pub(super) fn save(&self) {
         let saved = lock(&self.positions).save();

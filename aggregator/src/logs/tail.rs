@@ -14,7 +14,9 @@ use super::kinds::LogPlace;
 use super::open::Look;
 use super::position::Position;
 use super::positions::Mark;
+use super::published::Published;
 use super::reader::{Reader, Step};
+use crate::model::logs::LogCount;
 
 /// First pause between two questions for a log's files; each further one doubles it.
 const FIRST_PAUSE_MS: u64 = 1_000;
@@ -47,8 +49,7 @@ pub struct Tail {
     is_at_end: bool,
     is_truncated: bool,
     has_no_room: bool,
-    /// Messages of each pattern that were handed on.
-    published: Vec<u64>,
+    published: Published,
     reported: Report,
 }
 
@@ -69,15 +70,6 @@ pub struct Report {
     pub rotated_gaps: u64,
     /// Times a file was truncated and no copy found.
     pub truncated_gaps: u64,
-}
-
-/// Messages of one pattern.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PatternCount {
-    /// Its place among the patterns of the source.
-    pub pattern: usize,
-    /// Messages since the last time.
-    pub messages: u64,
 }
 
 impl Tail {
@@ -103,7 +95,7 @@ impl Tail {
             is_at_end: false,
             is_truncated: false,
             has_no_room: false,
-            published: Vec::new(),
+            published: Published::default(),
             reported: Report::default(),
         }
     }
@@ -326,18 +318,12 @@ impl Tail {
     }
 
     /// Messages counted since the last time this was asked.
-    pub fn take_counts(&mut self) -> Vec<PatternCount> {
+    pub fn take_counts(&mut self) -> Vec<LogCount> {
+        let label = self.source_label();
         let Some(reader) = &self.reader else {
             return Vec::new();
         };
-        let patterns = reader.source().patterns();
-        self.published.resize(patterns.len(), 0);
-        let news = patterns.iter().zip(&mut self.published).enumerate();
-        news.filter_map(|(pattern, (now, published))| {
-            let messages = now.messages - std::mem::replace(published, now.messages);
-            (messages > 0).then_some(PatternCount { pattern, messages })
-        })
-        .collect()
+        self.published.take(reader.source(), label)
     }
 
     /// What happened to it so far.

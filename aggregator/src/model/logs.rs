@@ -142,15 +142,32 @@ impl Model {
             .collect()
     }
 
-    /// Messages that were found in a log of the container with this id.
-    pub fn add_log_messages(&mut self, container: &str, counts: &[LogCount]) {
+    /// Messages that were found in a log of the container with this id. False when there is no such container.
+    pub fn add_log_messages(&mut self, container: &str, counts: &[LogCount]) -> bool {
         let settings = self.settings.log_patterns;
         let Some(container) = self.containers.find_mut(container) else {
-            return;
+            return false;
         };
         for count in counts {
             container.logs.add(count, settings);
         }
+        true
+    }
+
+    /// The id of the container or service that a cgroup of this class belongs to.
+    pub fn container_of_class(&self, class: &Class) -> Option<Arc<str>> {
+        self.container_where(|known| known == class)
+    }
+
+    /// The id of the container that its runtime knows by `id`.
+    pub fn container_of_runtime_id(&self, id: &[u8]) -> Option<Arc<str>> {
+        self.container_where(|known| matches!(known, Class::Container(known) if known.id == id))
+    }
+
+    fn container_where(&self, is_it: impl Fn(&Class) -> bool) -> Option<Arc<str>> {
+        let mut containers = self.containers.iter();
+        let found = containers.find(|(_, container)| container.classes().iter().any(&is_it));
+        found.map(|(_, container)| Arc::clone(&container.id))
     }
 }
 

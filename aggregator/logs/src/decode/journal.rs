@@ -76,6 +76,10 @@ impl JournalJoiner {
         self.joiner.finish(&mut self.counts, sink);
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.joiner.is_open()
+    }
+
     pub(crate) fn counts(&self) -> CutCounts {
         self.counts
     }

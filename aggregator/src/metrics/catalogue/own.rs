@@ -238,6 +238,22 @@ family!(
     [],
     "Bytes of logs that wait to be read"
 );
+family!(
+    LOG_UNCLAIMED,
+    Counter,
+    Own,
+    "nodescope_log_unclaimed_messages_total",
+    [],
+    "Messages of the journal that are not counted, because no container or service became known for them within a minute"
+);
+family!(
+    JOURNAL_READABLE,
+    Gauge,
+    Own,
+    "nodescope_journal_readable",
+    [],
+    "1 while systemd's journal is being read; the log says why it is not"
+);
 
 /// The families of this file.
 pub static FAMILIES: &[&Descriptor] = &[
@@ -270,4 +286,6 @@ pub static FAMILIES: &[&Descriptor] = &[
     &LOG_ERRORS,
     &LOG_FILES,
     &LOG_BACKLOG,
+    &LOG_UNCLAIMED,
+    &JOURNAL_READABLE,
 ];

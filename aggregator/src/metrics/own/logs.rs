@@ -19,6 +19,8 @@ pub(super) struct LogMetrics {
     errors: Family<Operation, Counter>,
     files: Family<State, Level>,
     backlog_bytes: Level,
+    unclaimed: Counter,
+    journal_readable: Level,
 }
 
 impl LogMetrics {
@@ -31,6 +33,8 @@ impl LogMetrics {
             errors: register(r, &families::LOG_ERRORS, Family::default()),
             files: register(r, &families::LOG_FILES, Family::default()),
             backlog_bytes: register(r, &families::LOG_BACKLOG, Level::default()),
+            unclaimed: register(r, &families::LOG_UNCLAIMED, Counter::default()),
+            journal_readable: register(r, &families::JOURNAL_READABLE, Level::default()),
         }
     }
 }
@@ -94,5 +98,15 @@ impl Metrics {
             gauge.set(files as u64);
         }
         self.logs.backlog_bytes.set(backlog_bytes);
+    }
+
+    /// Counts messages of the journal whose unit or container is not known.
+    pub fn add_unclaimed_messages(&self, messages: u64) {
+        self.logs.unclaimed.inc_by(messages);
+    }
+
+    /// Sets whether the journal can be read.
+    pub fn set_journal_readable(&self, is_readable: bool) {
+        self.logs.journal_readable.set(u64::from(is_readable));
     }
 }
