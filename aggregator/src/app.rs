@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::containers::{Resolver, Settings as ResolverSettings};
 use crate::host::HostRoot;
 use crate::http::{self, ListenError, Listener};
-use crate::ingest::{Ingest, ReplayError, replay};
+use crate::ingest::{Ingest, ReplayError, Unseen, replay};
 use crate::logs::Logs;
 use crate::machine_id;
 use crate::metrics::own::Metrics;
@@ -101,6 +101,7 @@ impl App {
         let ingest = self.ingest();
         match self.config.replay.clone() {
             None => {
+                tasks.spawn(self.unseen(&ingest).run());
                 tasks.spawn(ingest.run());
             }
             Some(path) => {
@@ -138,6 +139,16 @@ impl App {
             metrics: Arc::clone(&self.metrics),
             broker: self.broker.clone(),
             wake_resolver: Arc::clone(&self.wake_resolver),
+            taken_in: Arc::default(),
+        }
+    }
+
+    fn unseen(&self, ingest: &Ingest) -> Unseen {
+        Unseen {
+            host: self.host.clone(),
+            model: Arc::clone(&self.model),
+            metrics: Arc::clone(&self.metrics),
+            taken_in: Arc::clone(&ingest.taken_in),
         }
     }
 

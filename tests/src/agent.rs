@@ -18,11 +18,8 @@ pub const UNPRIVILEGED_USER: &str = "nobody";
 /// The group it runs in, `nogroup`.
 pub const UNPRIVILEGED_GROUP_ID: u32 = 65534;
 
-/// Kernel tables are read this often in tests, so that they need not wait for a second each time.
-const POLL_INTERVAL_MS: u64 = 100;
-
 /// Long enough for a value to move again after it was right once: several polls and ingest rounds.
-const SETTLE: Duration = Duration::from_millis(POLL_INTERVAL_MS * 8);
+const SETTLE: Duration = Duration::from_millis(Agent::POLL_INTERVAL.as_millis() as u64 * 8);
 
 /// How to start the two.
 #[derive(Debug, Default, Clone)]
@@ -46,6 +43,9 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Kernel tables are read this often in tests, so that they need not wait for a second each time.
+    pub const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
     /// Starts both and waits until the aggregator has the sensor's snapshot.
     #[track_caller]
     pub fn start() -> Self {
@@ -133,7 +133,7 @@ impl Agent {
             .args(["--client-user", UNPRIVILEGED_USER]);
         command
             .arg("--poll-interval-ms")
-            .arg(POLL_INTERVAL_MS.to_string())
+            .arg(Self::POLL_INTERVAL.as_millis().to_string())
             .args(&self.options.sensor);
         self.sensor = Some(Process::start(
             "sensor",
@@ -313,8 +313,18 @@ impl Agent {
     /// The lines of the aggregator's log that contain `text`.
     #[track_caller]
     pub fn aggregator_said(&self, text: &str) -> Vec<String> {
-        let log = fs::read_to_string(self.directory.path().join("aggregator.log"));
-        let log = log.expect("our own log");
+        self.said("aggregator.log", text)
+    }
+
+    /// The lines of all sensors' log that contain `text`.
+    #[track_caller]
+    pub fn sensor_said(&self, text: &str) -> Vec<String> {
+        self.said("sensor.log", text)
+    }
+
+    #[track_caller]
+    fn said(&self, log: &str, text: &str) -> Vec<String> {
+        let log = fs::read_to_string(self.directory.path().join(log)).expect("our own log");
         let lines = log.lines().filter(|line| line.contains(text));
         lines.map(str::to_owned).collect()
     }

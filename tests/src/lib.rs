@@ -48,7 +48,7 @@ pub use journal::JournalDirectory;
 pub use load::{Hold, LoadReport, Server, free_port, load_program, run_load};
 pub use lxc::Lxc;
 pub use metrics::{Sample, Scrape};
-pub use netns::Netns;
+pub use netns::{Netns, active_opens};
 pub use place::Place;
 pub use podman::Podman;
 pub use process::{Process, run, run_output, try_run};

@@ -1,9 +1,12 @@
 //! Network namespaces, linked to the namespace of the test by a pair of virtual interfaces.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::{Place, run, try_run, unique};
+use crate::{Place, run, run_output, try_run, unique};
 
 /// A named network namespace with one link: `outer` addresses on our side, `inner` on its side.
 #[derive(Debug)]
@@ -111,21 +114,9 @@ impl Netns {
 
     /// A counter of `/proc/net/snmp` inside, for example `("Tcp", "RetransSegs")`.
     pub fn snmp(&self, group: &str, field: &str) -> u64 {
-        let place = Place {
-            netns: Some(self),
-            ..Place::default()
-        };
-        let text = crate::run_output(place.command("cat").arg("/proc/net/snmp"));
-        let mut lines = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(group)?.strip_prefix(": "));
-        let names = lines.next().expect("a line of names");
-        let values = lines.next().expect("a line of values");
-        let mut pairs = names.split(' ').zip(values.split(' '));
-        let (_, value) = pairs
-            .find(|(name, _)| *name == field)
-            .unwrap_or_else(|| panic!("no {field} in {names}"));
-        value.parse().expect("a number")
+        let place = Place::default().and_netns(self);
+        let text = run_output(place.command("cat").arg("/proc/net/snmp"));
+        counter(&text, group, field).unwrap_or_else(|| panic!("no {group} {field} in {text}"))
     }
 
     fn host_interface(&self) -> String {
@@ -139,6 +130,31 @@ impl Drop for Netns {
         let _ = try_run(Command::new("ip").args(["link", "del", &self.host_interface()]));
         let _ = try_run(Command::new("ip").args(["netns", "del", &self.name]));
     }
+}
+
+/// The connects that the kernel counted in each network namespace that has a process, by a number of the namespace.
+pub fn active_opens() -> BTreeMap<u64, u64> {
+    let processes = std::fs::read_dir("/proc").expect("/proc is mounted");
+    let files = processes
+        .flatten()
+        .map(|entry| entry.path().join("net/snmp"));
+    // What is no process, or one that ended meanwhile, has no such file.
+    let opened = |file: PathBuf| {
+        let namespace = std::fs::metadata(&file).ok()?.ino();
+        let text = std::fs::read_to_string(&file).ok()?;
+        Some((namespace, counter(&text, "Tcp", "ActiveOpens")?))
+    };
+    files.filter_map(opened).collect()
+}
+
+fn counter(text: &str, group: &str, field: &str) -> Option<u64> {
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(group)?.strip_prefix(": "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    let (_, value) = pairs.find(|(name, _)| *name == field)?;
+    value.parse().ok()
 }
 
 #[track_caller]

@@ -8,6 +8,7 @@
 mod replay;
 mod sink;
 mod socket;
+mod unseen;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,7 @@ use crate::metrics::own::Metrics;
 use crate::model::Model;
 
 pub use self::replay::{ReplayError, ReplayReport, replay};
+pub use self::unseen::Unseen;
 
 /// First wait before connecting again.
 const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(50);
@@ -52,6 +54,8 @@ pub struct Ingest {
     pub broker: Broker,
     /// Told when a cgroup appeared whose container is to be found.
     pub wake_resolver: Arc<Notify>,
+    /// Told when all that the sensor sent has been taken in.
+    pub taken_in: Arc<Notify>,
 }
 
 /// Why a connection ended.
@@ -134,6 +138,7 @@ impl Ingest {
                 Ok(ready) => ready,
                 Err(source) => return ConnectionError::Read(source),
             };
+            let mut is_empty = false;
             for _ in 0..PACKETS_PER_TURN {
                 match socket.receive(&mut buffer) {
                     Ok(Received::Message(length, descriptor)) => {
@@ -144,6 +149,7 @@ impl Ingest {
                     Ok(Received::Oversized) => self.metrics.add_decode_error(),
                     Ok(Received::Empty) => {
                         ready.clear_ready();
+                        is_empty = true;
                         break;
                     }
                     Ok(Received::Closed) => return ConnectionError::Closed,
@@ -151,6 +157,10 @@ impl Ingest {
                 }
             }
             sink.flush_counts();
+            if is_empty {
+                // Whoever waits now: a sample for later would be late.
+                self.taken_in.notify_waiters();
+            }
             drop(ready);
             tokio::task::yield_now().await;
         }
@@ -203,6 +213,7 @@ mod tests {
             metrics: Arc::clone(&metrics),
             broker: Broker::default(),
             wake_resolver: Arc::default(),
+            taken_in: Arc::default(),
         };
         let began = Instant::now();
         let four = async {

@@ -188,6 +188,14 @@ impl FlowState {
         true
     }
 
+    /// Connects that succeeded or failed, as of the newest totals of this generation.
+    pub fn attempts(&self, generation: u64) -> u64 {
+        if generation != self.generation {
+            return 0;
+        }
+        self.latest.connects.saturating_add(self.latest.failures)
+    }
+
     /// What was not handed on yet. Totals never shrink within a generation; if a sensor sent such, nothing is added.
     pub fn advance(&mut self) -> FlowDelta {
         let (new, old) = (&self.latest, &self.counted);

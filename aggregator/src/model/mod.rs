@@ -102,6 +102,15 @@ impl Default for Settings {
     }
 }
 
+/// What sensors counted since the aggregator's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenConnects {
+    /// The sensor that counts now.
+    pub run_id: u64,
+    /// Connects that succeeded or failed, of this one and those before.
+    pub attempts: u64,
+}
+
 /// The other side of the socket.
 #[derive(Debug, Default)]
 pub struct SensorState {
@@ -130,6 +139,8 @@ pub struct Model {
     containers: Containers,
     owners: Owners,
     flows: HashMap<FlowId, FlowState>,
+    /// Connects of all flows, whether they are shown or not.
+    attempts: u64,
     /// Flows whose container is not known yet.
     pending: HashSet<FlowId>,
     /// Flows the present snapshot has mentioned; none outside a snapshot.
@@ -159,6 +170,7 @@ impl Model {
             containers: Containers::default(),
             owners: Owners::default(),
             flows: HashMap::new(),
+            attempts: 0,
             pending: HashSet::new(),
             snapshot: None,
             removed_classes: HashSet::new(),
@@ -227,9 +239,11 @@ impl Model {
             seen.flows.insert(id);
         }
         let flow = self.flows.entry(id).or_default();
+        let attempts = flow.attempts(generation);
         if !flow.update(generation, totals) {
             return;
         }
+        self.attempts += flow.attempts(generation).saturating_sub(attempts);
         match flow.target {
             FlowTarget::Series {
                 container,
@@ -332,6 +346,15 @@ impl Model {
                 flow.target = FlowTarget::Pending;
             }
         }
+    }
+
+    /// How many connects the sensors have counted; nothing while there is none that told all it knows.
+    pub fn seen_connects(&self) -> Option<SeenConnects> {
+        let is_up_to_date = self.sensor.connected && self.sensor.complete;
+        is_up_to_date.then_some(SeenConnects {
+            run_id: self.sensor.run_id,
+            attempts: self.attempts,
+        })
     }
 
     /// What the sensor told about the node, for its collectors.

@@ -25,7 +25,7 @@ family!(
     Own,
     "nodescope_records_lost_total",
     ["stage", "reason"],
-    "Records lost before they reached the aggregator, as the sensor counts them since its start; run_skipped: runs of a hook the kernel skipped, most of which others make up for"
+    "Records lost before they reached the aggregator, as the sensor counts them since its start; run_skipped: runs of a hook the kernel skipped, most of which others make up for; no_sensor: connects made while no sensor ran"
 );
 family!(
     DECODE_ERRORS,

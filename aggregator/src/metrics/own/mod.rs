@@ -39,6 +39,8 @@ pub struct Metrics {
     registry: Registry,
     records_received: Family<Kind, Counter>,
     records_lost: Family<Loss, Counter>,
+    /// The one of those losses that outlives sensors.
+    unseen_connects: Mutex<Option<u64>>,
     decode_errors: Counter,
     sequence_gaps: Counter,
     sensor_connected: Level,
@@ -73,6 +75,7 @@ impl Metrics {
         Self {
             records_received: register(r, &families::RECORDS_RECEIVED, Family::default()),
             records_lost: register(r, &families::RECORDS_LOST, Family::default()),
+            unseen_connects: Mutex::default(),
             decode_errors: register(r, &families::DECODE_ERRORS, Counter::default()),
             sequence_gaps: register(r, &families::SEQUENCE_GAPS, Counter::default()),
             sensor_connected: register(r, &families::SENSOR_CONNECTED, Level::default()),

@@ -1,8 +1,8 @@
 //! What the sensor tells about itself, and how the connection to it fares.
 
 use std::hash::Hash as StdHash;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use nodescope_schema::{Hook, Loss, MapFill, SensorStatus};
 use prometheus_client::metrics::family::Family;
@@ -52,6 +52,31 @@ impl Metrics {
         self.map_capacity.clear();
         self.records_lost.clear();
         self.sensor_label_sets.store(0, Ordering::Relaxed);
+        self.show_unseen_connects();
+    }
+
+    /// Sets how many connects no sensor counted. They are no sensor's own: a new one changes nothing about them.
+    pub fn set_unseen_connects(&self, total: u64) {
+        self.unseen_connects().replace(total);
+        self.show_unseen_connects();
+    }
+
+    /// Nothing until there is a count: 0 would say that none was lost.
+    fn show_unseen_connects(&self) {
+        let Some(total) = *self.unseen_connects() else {
+            return;
+        };
+        let labels = labels::Loss {
+            stage: "connects".to_owned(),
+            reason: "no_sensor".to_owned(),
+        };
+        set_total(&self.records_lost.get_or_create(&labels), total);
+    }
+
+    fn unseen_connects(&self) -> MutexGuard<'_, Option<u64>> {
+        self.unseen_connects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets the sensor's total of a loss.

@@ -158,6 +158,20 @@ fn a_new_sensor_begins_without_the_old_ones_hooks_and_losses() {
 }
 
 #[test]
+fn what_no_sensor_saw_outlives_sensors() {
+    let own = moved();
+    own.set_unseen_connects(31);
+    own.clear_sensor();
+    let page = page(&own, Format::Text);
+    let losses: Vec<_> = page
+        .lines()
+        .filter(|line| line.starts_with("nodescope_records_lost_total"))
+        .collect();
+    let unseen = "nodescope_records_lost_total{stage=\"connects\",reason=\"no_sensor\"} 31";
+    assert_eq!(losses, [unseen]);
+}
+
+#[test]
 fn a_sensor_cannot_make_labels_without_end() {
     let own = Metrics::new("");
     for number in 0..10_000 {

@@ -318,3 +318,34 @@ fn a_cgroup_that_is_gone_keeps_counters_and_no_gauges() {
         .set_resources(vec![(ResourceJob { id, ..job }, read)]);
     assert_eq!((usage(&node), memory(&node)), (Some(3.0), None));
 }
+
+#[test]
+fn connects_are_counted_whether_they_are_shown_or_not() {
+    let mut node = Node::new(Settings::default());
+    let seen = |node: &Node| {
+        let seen = node.model.seen_connects();
+        seen.map(|seen| (seen.run_id, seen.attempts))
+    };
+    // Nothing is known before the snapshot is whole.
+    let open = flow(WEB, DB, 3, 1);
+    node.apply(&[Record::SnapshotBegin, open]);
+    assert_eq!(seen(&node), None);
+    node.apply(&[Record::SnapshotEnd]);
+    assert_eq!(seen(&node), Some((1, 3)));
+    node.apply(&[open, flow(WEB, DB, 5, 1)]);
+    assert_eq!(seen(&node), Some((1, 5)));
+    // A flow that leaves the kernel's table was counted, and counts from 0 if it comes back.
+    let Record::Flow(gone) = open else {
+        panic!("it is a flow");
+    };
+    let mut back = gone;
+    back.generation += 1;
+    node.apply(&[Record::FlowEvicted(gone.key), Record::Flow(back)]);
+    assert_eq!(seen(&node), Some((1, 8)));
+    // Another sensor begins again, what was counted stays.
+    node.model.disconnected();
+    assert_eq!(seen(&node), None);
+    node.connect(2);
+    node.apply(&[Record::SnapshotBegin, open, Record::SnapshotEnd]);
+    assert_eq!(seen(&node), Some((2, 11)));
+}
