@@ -113,13 +113,13 @@ fn systemd_can_pass_the_socket() {
     let passed: OwnedFd = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).unwrap();
     bind(passed.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
     listen(&passed, Backlog::new(4).unwrap()).unwrap();
-    // The shell's pid becomes the sensor's.
+    // The shell's pid becomes the sensor's. Not any shell: to dash a descriptor has one digit.
     let script = format!(
         "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --client-user {CLIENT} --socket /nowhere/x 3<&{}",
         passed.as_raw_fd()
     );
     let log = File::create(directory.path().join("log")).unwrap();
-    let child = Command::new("sh")
+    let child = Command::new("bash")
         .args(["-c", &script, SENSOR])
         .stderr(log)
         .spawn()
@@ -140,7 +140,7 @@ fn systemd_can_pass_the_socket() {
     .unwrap();
     let script = format!("LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" --client-user {CLIENT} 3<&{fd}");
     refuses(
-        Command::new("sh").args(["-c", &script, SENSOR]),
+        Command::new("bash").args(["-c", &script, SENSOR]),
         73,
         &["SOCK_SEQPACKET"],
     );
