@@ -1,5 +1,7 @@
 //! The pinger on real sockets, in a network namespace of the test's own. Needs root.
 
+mod delay;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 
