@@ -56,7 +56,7 @@ pub use rootless_docker::RootlessDocker;
 pub use sandbox::Sandbox;
 pub use series::Expected;
 pub use service::VirtualService;
-pub use settings::quick_settings;
+pub use settings::{quick_settings, settings};
 pub use shared::Shared;
 pub use usage::{children_cpu_seconds, cpu_seconds};
 pub use wait::{DEADLINE, eventually, poll};
