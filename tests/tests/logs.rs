@@ -123,7 +123,8 @@ fn docker_json_at_50_000_lines_a_second_through_rotations() {
 fn docker_local_through_rotations() {
     require_root!();
     let node = NODE.get(Node::start);
-    let options = "--log-driver local --log-opt max-size=2m --log-opt max-file=5";
+    // The driver compresses a file at once when it is rotated; one that is full within a second may never be seen.
+    let options = "--log-driver local --log-opt max-size=8m --log-opt max-file=5";
     let name = node.log(options, 200_000, 20_000);
     counts(&node.agent, &Docker::container_id(&name), 200_000);
     let files = directory_of(&node, &name, "local-logs");
