@@ -73,8 +73,8 @@ serve() {
     eventually said "$name" listening || fail "vm-$name does not say where it listens"
 }
 
-# Whether a unit of ours has printed this.
-said() { journalctl --quiet --unit="vm-$1" --output=cat | grep -q -- "$2"; }
+# Whether a unit of ours has printed this itself: what systemd says about the unit has its whole command in it.
+said() { journalctl --quiet --output=cat "_SYSTEMD_UNIT=vm-$1.service" | grep -q -- "$2"; }
 
 # A number from a line of JSON: field NAME <<<"$line"
 field() { sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p"; }
