@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::cgroupfs::CgroupMounts;
 use crate::host::HostRoot;
 use crate::model::volumes::{FoundVolume, VolumesJob};
-use crate::volumes::{Disks, VolumeMount, filesystem_of, writable};
+use crate::volumes::{Disks, MountPoints, VolumeMount, writable};
 
 /// What was found in a container.
 pub(super) type Found = (VolumesJob, Vec<FoundVolume>);
@@ -18,10 +18,11 @@ pub(super) fn read(host: &HostRoot, jobs: Vec<VolumesJob>) -> Vec<Found> {
     let mut disks = Disks::new(host);
     // The runtimes' paths are those of the node. Without the table only what needs it is missing.
     let nodes_table = host.proc("1/mountinfo").bytes().unwrap_or_default();
+    let nodes_mounts = MountPoints::of(&nodes_table);
     jobs.into_iter()
         .filter_map(|job| {
             let table = mount_table(host, &mounts, &job)?;
-            let volumes = volumes(&mounts, &mut disks, &job, writable(&table), &nodes_table);
+            let volumes = volumes(&mounts, &mut disks, &job, writable(&table), &nodes_mounts);
             Some((job, volumes))
         })
         .collect()
@@ -41,7 +42,7 @@ fn volumes(
     disks: &mut Disks<'_>,
     job: &VolumesJob,
     found: Vec<VolumeMount>,
-    nodes_table: &[u8],
+    nodes_mounts: &MountPoints,
 ) -> Vec<FoundVolume> {
     let io = mounts.read_io(job.v2.as_deref(), job.v1.as_deref());
     let mut volumes: Vec<_> = found
@@ -50,7 +51,7 @@ fn volumes(
             let disk = disks.of(&mount);
             let io = disk.as_ref().and_then(|disk| io.get(&disk.device).copied());
             let upper = mount.upper.as_deref();
-            let backing = upper.and_then(|upper| filesystem_of(nodes_table, upper));
+            let backing = upper.and_then(|upper| nodes_mounts.filesystem_of(upper));
             FoundVolume {
                 mount,
                 disk,

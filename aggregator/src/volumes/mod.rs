@@ -12,5 +12,5 @@ mod mounts;
 mod names;
 
 pub use disks::{Disk, Disks};
-pub use mounts::{VolumeMount, filesystem_of, writable};
+pub use mounts::{MountPoints, VolumeMount, writable};
 pub use names::{VolumeNames, is_kubernetes_volume};

@@ -1,9 +1,9 @@
 //! Which mounts of a mount namespace are volumes. Pure; the bytes are chosen by whoever may mount there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nodescope_schema::StatFilesystem as Device;
 
@@ -107,15 +107,24 @@ fn upper(mount: &Mount<'_>) -> Option<Vec<u8>> {
     Some(mountinfo::unescape(upper).into_owned())
 }
 
-/// Which file system an absolute path is on, by the mount table of whoever uses the path.
-pub fn filesystem_of(table: &[u8], path: &[u8]) -> Option<Device> {
-    let path = Path::new(OsStr::from_bytes(path));
-    let point = |mount: &Mount<'_>| Path::new(OsStr::from_bytes(&mount.point)).to_owned();
-    // Of two at the same place the later one covers the other.
-    mountinfo::parse(table)
-        .filter(|mount| path.starts_with(point(mount)))
-        .max_by_key(|mount| mount.point.len())
-        .map(|mount| mount.device)
+/// The file systems of a mount table by mount point: to be asked for many paths, each of which costs its own depth and not
+/// the length of the table.
+#[derive(Debug, Default)]
+pub struct MountPoints(HashMap<PathBuf, Device>);
+
+impl MountPoints {
+    /// Reads the mount table of whoever uses the paths. Of two mounts at the same place the later one covers the other.
+    pub fn of(table: &[u8]) -> Self {
+        let point = |mount: &Mount<'_>| Path::new(OsStr::from_bytes(&mount.point)).to_owned();
+        let mounts = mountinfo::parse(table);
+        Self(mounts.map(|mount| (point(&mount), mount.device)).collect())
+    }
+
+    /// Which file system an absolute path is on.
+    pub fn filesystem_of(&self, path: &[u8]) -> Option<Device> {
+        let mut above = Path::new(OsStr::from_bytes(path)).ancestors();
+        above.find_map(|point| self.0.get(point)).copied()
+    }
 }
 
 #[cfg(test)]
@@ -171,11 +180,13 @@ mod tests {
         let table = b"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n\
             2 1 8:2 / /home rw - xfs /dev/sdb rw\n\
             3 1 8:3 / /home rw - xfs /dev/sdc rw\n";
-        let on = |path: &[u8]| filesystem_of(table, path).map(|device| device.minor);
+        let points = MountPoints::of(table);
+        let on = |path: &[u8]| points.filesystem_of(path).map(|device| device.minor);
         assert_eq!(on(b"/home/u/diff"), Some(3));
         assert_eq!(on(b"/homely"), Some(1));
+        assert_eq!((on(b"/"), on(b"/home")), (Some(1), Some(3)));
         assert_eq!(on(b"relative"), None);
-        assert_eq!(filesystem_of(b"", b"/"), None);
+        assert_eq!(MountPoints::of(b"").filesystem_of(b"/"), None);
     }
 
     #[test]
