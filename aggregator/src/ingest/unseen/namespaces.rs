@@ -15,7 +15,8 @@ use crate::host::{HostError, HostRoot, ParseError};
 const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Processes looked at in one reading. A namespace whose processes all come later is not counted.
 const MAX_PROCESSES: usize = 1 << 15;
-/// Namespaces kept, with those that have no process at present; beyond it the one seen longest ago is forgotten.
+/// Namespaces kept when some of them have no process at present; beyond it, those without one seen longest ago are
+/// forgotten. One with a process never is: the next reading would take it for new.
 const MAX_NAMESPACES: usize = 4096;
 
 /// All namespaces, and the sum of what happened in them since the first reading.
@@ -50,8 +51,25 @@ impl Namespaces {
                 self.note(inode, opened);
             }
         }
+        self.forget_oldest();
         self.readings += 1;
         Ok(self.opened)
+    }
+
+    fn forget_oldest(&mut self) {
+        let surplus = self.known.len().saturating_sub(MAX_NAMESPACES);
+        if surplus == 0 {
+            return;
+        }
+        let absent = self.known.iter();
+        let mut absent: Vec<(u64, u64)> = absent
+            .filter(|(_, known)| known.reading < self.readings)
+            .map(|(inode, known)| (known.reading, *inode))
+            .collect();
+        absent.sort_unstable();
+        for (_, inode) in absent.into_iter().take(surplus) {
+            self.known.remove(&inode);
+        }
     }
 
     fn note(&mut self, inode: u64, opened: u64) {
@@ -68,12 +86,6 @@ impl Namespaces {
             // Made since the last reading.
             None => opened,
         };
-        if self.known.len() > MAX_NAMESPACES {
-            let oldest = self.known.iter().min_by_key(|(_, known)| known.reading);
-            if let Some(inode) = oldest.map(|(inode, _)| *inode) {
-                self.known.remove(&inode);
-            }
-        }
     }
 }
 
@@ -209,14 +221,29 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_are_kept() {
+    fn only_so_many_without_a_process_are_kept() {
         let mut namespaces = Namespaces::default();
         for inode in 0..MAX_NAMESPACES as u64 + 10 {
             namespaces.readings = inode;
             namespaces.note(inode, 1);
+            namespaces.forget_oldest();
         }
         assert_eq!(namespaces.known.len(), MAX_NAMESPACES);
-        assert!(!namespaces.known.contains_key(&0));
+        assert!(!namespaces.known.contains_key(&9) && namespaces.known.contains_key(&10));
+    }
+
+    #[test]
+    fn however_many_have_processes_none_of_them_is_new_again() {
+        let mut namespaces = Namespaces::default();
+        for _ in 0..3 {
+            for inode in 0..2 * MAX_NAMESPACES as u64 {
+                namespaces.note(inode, 7);
+            }
+            namespaces.forget_oldest();
+            namespaces.readings += 1;
+        }
+        assert_eq!(namespaces.known.len(), 2 * MAX_NAMESPACES);
+        assert_eq!(namespaces.opened, 0);
     }
 
     #[test]
