@@ -37,12 +37,14 @@ impl NodePages {
         }
     }
 
-    /// Adds to the own metrics what the budgets kept out since the last page.
-    fn count_limits(&self, now: SeriesLimits) {
+    /// Adds to the own metrics what the budgets kept out since the last page. Of two pages at once one counts after the
+    /// other: an older state compared with a newer one would count the difference again.
+    fn count_limits(&self) {
         let mut counted = self
             .counted
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = lock(&self.model).limits();
         for (reason, now, before) in [
             ("destination_budget", now.destinations, counted.destinations),
             ("listen_budget", now.listens, counted.listens),
@@ -68,8 +70,7 @@ impl NodePages {
 impl Pages for NodePages {
     fn metrics(&self, format: Format, sink: &mut dyn Sink) {
         let readings = self.collect.readings();
-        let limits = lock(&self.model).limits();
-        self.count_limits(limits);
+        self.count_limits();
         self.metrics.write_page(format, sink, |page| {
             let model = lock(&self.model);
             readings.render(&model.global_labels().node(), page);
