@@ -141,10 +141,8 @@ impl Collect {
         }
         let host = self.host.clone();
         let read = tokio::task::spawn_blocking(move || applications::read(&host, jobs));
-        let found = read.await.unwrap_or_else(resume);
-        let mut model = lock(&self.model);
-        for (job, programs) in found {
-            model.set_applications(&job, programs, monotonic_ns());
+        for (job, programs) in read.await.unwrap_or_else(resume) {
+            lock(&self.model).set_applications(&job, programs, monotonic_ns());
         }
     }
 
@@ -154,12 +152,9 @@ impl Collect {
             let jobs = lock(&self.model).volumes_to_read();
             let host = self.host.clone();
             let read = tokio::task::spawn_blocking(move || volumes::read(&host, jobs));
-            let found = read.await.unwrap_or_else(resume);
-            {
-                let mut model = lock(&self.model);
-                for (job, volumes) in found {
-                    model.set_volumes(&job, volumes);
-                }
+            // One lock each: labels are made anew, and neither records nor pages should wait for those of all containers.
+            for (job, volumes) in read.await.unwrap_or_else(resume) {
+                lock(&self.model).set_volumes(&job, volumes);
             }
             tokio::time::sleep(self.interval).await;
         }

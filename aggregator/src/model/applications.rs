@@ -110,42 +110,34 @@ impl Containers {
         if v2.is_empty() { of(false) } else { v2 }
     }
 
-    fn processes_job(
-        &self,
-        index: usize,
-        container: &Container,
-        cgroups: &Cgroups,
-    ) -> ProcessesJob {
-        ProcessesJob {
-            container: index,
-            id: Arc::clone(&container.id),
-            cgroups: self.populated(container, cgroups),
-            changes: self
-                .members(container, cgroups)
-                .map(|(_, state)| state.processes.started + state.processes.ended)
-                .sum(),
-        }
+    /// Processes of a container that have begun and that have ended.
+    fn changes(&self, container: &Container, cgroups: &Cgroups) -> u64 {
+        self.members(container, cgroups)
+            .map(|(_, state)| state.processes.started + state.processes.ended)
+            .sum()
     }
 }
 
 impl Model {
     /// Containers whose processes should be looked at now, those first whose last look is the longest ago.
     pub fn processes_to_read(&self, now_ns: u64) -> Vec<ProcessesJob> {
-        let mut due: Vec<_> = self
-            .containers
+        let (containers, cgroups) = (&self.containers, &self.cgroups);
+        let mut due: Vec<(usize, &Container, u64)> = containers
             .iter()
-            .map(|(index, container)| {
-                let job = self
-                    .containers
-                    .processes_job(index, container, &self.cgroups);
-                (&container.applications, job)
-            })
-            .filter(|(applications, job)| applications.is_due(job.changes, now_ns))
+            .map(|(index, container)| (index, container, containers.changes(container, cgroups)))
+            .filter(|(_, container, changes)| container.applications.is_due(*changes, now_ns))
             .collect();
-        due.sort_by_key(|(applications, _)| applications.last_look.map(|look| look.at_ns));
+        due.sort_by_key(|(_, container, _)| {
+            container.applications.last_look.map(|look| look.at_ns)
+        });
         due.into_iter()
             .take(CONTAINERS_PER_ROUND)
-            .map(|(_, job)| job)
+            .map(|(index, container, changes)| ProcessesJob {
+                container: index,
+                id: Arc::clone(&container.id),
+                cgroups: containers.populated(container, cgroups),
+                changes,
+            })
             .collect()
     }
 
