@@ -109,7 +109,7 @@ impl Model {
                 Owner::NotYet => {
                     self.delayed.insert(key);
                 }
-                Owner::Nobody => {}
+                Owner::Nobody | Owner::NoRoom => {}
             }
         }
     }

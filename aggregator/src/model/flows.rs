@@ -129,6 +129,8 @@ pub enum FlowTarget {
     Pending,
     /// Nowhere: filtered, or of nobody.
     Dropped,
+    /// Nowhere until the budget of containers has room for its own.
+    NoRoom,
     /// To this series of this container.
     Series {
         /// Index of the container.

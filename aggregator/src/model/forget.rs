@@ -24,7 +24,7 @@ impl Model {
             .filter_map(
                 |key| match self.owners.container(&self.cgroups.get(key)?.class) {
                     Owner::Container(index) => Some(index),
-                    Owner::Nobody | Owner::NotYet => None,
+                    Owner::Nobody | Owner::NoRoom | Owner::NotYet => None,
                 },
             )
             .collect();

@@ -162,7 +162,7 @@ impl Model {
         let addresses = socket.addresses(namespace, is_host);
         let index = match self.container_of(&workload, &executable) {
             Owner::Container(index) => index,
-            Owner::Nobody => return,
+            Owner::Nobody | Owner::NoRoom => return,
             Owner::NotYet => {
                 self.listens_changed = true;
                 return;

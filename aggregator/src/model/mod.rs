@@ -257,7 +257,7 @@ impl Model {
                 self.pending.insert(id);
             }
             FlowTarget::Pending => self.place_flow(&id, now_ns),
-            FlowTarget::Dropped => {}
+            FlowTarget::Dropped | FlowTarget::NoRoom => {}
         }
     }
 
@@ -336,6 +336,7 @@ impl Model {
             self.owners.gone(&classes);
             self.unplace_flows_of(index);
         }
+        self.retry_flows_without_room();
         self.forget_removed_cgroups();
     }
 

@@ -309,5 +309,7 @@ impl Model {
 pub(super) enum Owner {
     Container(usize),
     Nobody,
+    /// A container that the budget has no room for.
+    NoRoom,
     NotYet,
 }

@@ -15,7 +15,7 @@ impl Model {
     pub(super) fn reconsider_flows(&mut self, class: &Class) {
         let cgroups = &self.cgroups;
         for (id, flow) in &mut self.flows {
-            if matches!(flow.target, FlowTarget::Dropped | FlowTarget::Pending)
+            if !matches!(flow.target, FlowTarget::Series { .. })
                 && cgroups.class_of(&id.workload).as_ref() == Some(class)
             {
                 flow.target = FlowTarget::Pending;
@@ -41,6 +41,19 @@ impl Model {
             flow.leave();
             self.close_flow(&before);
             self.pending.insert(id);
+        }
+    }
+
+    /// Puts flows that the budget of containers had no room for back to waiting, once it has.
+    pub(super) fn retry_flows_without_room(&mut self) {
+        if self.containers.len() >= self.settings.containers {
+            return;
+        }
+        for (id, flow) in &mut self.flows {
+            if flow.target == FlowTarget::NoRoom {
+                flow.target = FlowTarget::Pending;
+                self.pending.insert(*id);
+            }
         }
     }
 
@@ -77,7 +90,7 @@ impl Model {
             FlowTarget::Pending => {
                 self.pending.insert(*id);
             }
-            FlowTarget::Dropped => {}
+            FlowTarget::Dropped | FlowTarget::NoRoom => {}
         }
     }
 
@@ -89,6 +102,7 @@ impl Model {
         let index = match self.container_of(&id.workload, &id.executable) {
             Owner::Container(index) => index,
             Owner::Nobody => return FlowTarget::Dropped,
+            Owner::NoRoom => return FlowTarget::NoRoom,
             Owner::NotYet => return FlowTarget::Pending,
         };
         let budget = self.settings.destinations_per_container;
@@ -129,7 +143,7 @@ impl Model {
                 let index =
                     self.containers
                         .obtain(&identity, &self.global, self.settings.containers);
-                index.map_or(Owner::Nobody, Owner::Container)
+                index.map_or(Owner::NoRoom, Owner::Container)
             }
         }
     }

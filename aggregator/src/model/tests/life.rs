@@ -153,6 +153,30 @@ fn a_process_of_no_service_comes_back_after_a_long_pause() {
 }
 
 #[test]
+fn what_the_budget_had_no_room_for_is_counted_once_it_has() {
+    let mut node = Node::new(Settings {
+        report_other: true,
+        containers: 1,
+        ..Settings::default()
+    });
+    let root = Workload {
+        cgroup_v2: 1,
+        cgroup_v1: 0,
+    };
+    node.apply(&[cgroup(10, UNIT), cgroup(1, b"/"), processes(10, 1, 1, 0)]);
+    node.resolve("");
+    node.apply(&[flow(root, DB, 3, 0)]);
+    node.pass(1);
+    node.apply(&[flow(root, DB, 4, 0), processes(10, 0, 1, 0)]);
+    node.pass(1);
+    assert_eq!(node.connects(&["/other/curl"]), None);
+    assert_eq!(node.model.limits().containers, 1, "not at each change");
+    node.pass(601);
+    node.pass(1);
+    assert_eq!(node.connects(&["/other/curl"]), Some(4.0));
+}
+
+#[test]
 fn containers_that_come_and_go_leave_nothing_behind() {
     let mut node = unit_node();
     for number in 1_000..1_000 + 3 * cgroups::MAX_REMOVED as u64 {
