@@ -163,9 +163,9 @@ impl App {
     }
 }
 
-/// The model; a panic elsewhere does not make it useless.
-pub(crate) fn lock(model: &Mutex<Model>) -> MutexGuard<'_, Model> {
-    model.lock().unwrap_or_else(PoisonError::into_inner)
+/// What the mutex holds; a panic elsewhere does not make it useless.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Looks up the containers of new cgroups, a bounded number at once, each for itself.

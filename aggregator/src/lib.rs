@@ -10,6 +10,7 @@ pub mod app;
 pub mod applications;
 pub mod args;
 pub mod broker;
+mod causes;
 pub mod cgroupfs;
 pub mod collect;
 pub mod config;

@@ -5,7 +5,7 @@
 //! so that one that is written fast does not hold up the others.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -13,15 +13,15 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::chain::{self, ChainError, Found, Want};
-use super::kinds::LogPlace;
+use super::kinds::{LogPlace, name_of};
+use super::now_ms;
 use super::open::since_1970_ms;
 use super::positions::Mark;
-use super::shared::{Shared, name_of};
+use super::shared::Shared;
 use super::tail::{RESTING_MS, Report, Tail};
 use crate::app::lock;
 use crate::containers::OwnedOpenFile;
 use crate::model::logs::LogJob;
-use crate::monotonic_ns;
 
 /// Pause when a log grows fast.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
@@ -129,11 +129,7 @@ impl Lane {
     }
 
     fn questions(&self, now_ms: u64) -> Vec<(OwnedOpenFile, Vec<LogPlace>, Want)> {
-        let positions = self
-            .shared
-            .positions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let positions = lock(&self.shared.positions);
         let since_ms = positions.since_ms();
         let question = |(log, tail): (&OwnedOpenFile, &Tail)| {
             let places = tail.places();
@@ -338,10 +334,6 @@ impl Work {
         let backlog = self.tails.values().map(Tail::backlog_bytes).sum();
         self.shared.show_lane(self.uid, waiting, backlog);
     }
-}
-
-fn now_ms() -> u64 {
-    monotonic_ns() / 1_000_000
 }
 
 fn wall_ms() -> u64 {

@@ -67,8 +67,8 @@ impl Logs {
         metrics: &Arc<Metrics>,
         broker: &Broker,
     ) -> Self {
-        let now_ms = open::since_1970_ms(SystemTime::now());
-        let (mut positions, loaded) = Positions::load(&settings.state_directory, now_ms);
+        let wall_ms = open::since_1970_ms(SystemTime::now());
+        let (mut positions, loaded) = Positions::load(&settings.state_directory, wall_ms);
         if let Err(error) = loaded {
             metrics.add_log_error("load");
             let directory = settings.state_directory.display();
@@ -85,7 +85,7 @@ impl Logs {
             Arc::new(broker.clone()),
             settings,
             positions,
-            monotonic_ns() / 1_000_000,
+            now_ms(),
         );
         Self {
             shared: Arc::new(shared),
@@ -134,4 +134,9 @@ impl Logs {
             });
         }
     }
+}
+
+/// Now, on the clock that does not go back, in milliseconds.
+fn now_ms() -> u64 {
+    monotonic_ns() / 1_000_000
 }

@@ -38,6 +38,8 @@ pub struct Reader {
     /// The next bytes are the end of a line whose beginning was not read.
     is_inside_line: bool,
     is_truncated: bool,
+    /// The last place that was asked for; its bytes need not be read again.
+    known: Option<Position>,
     skipped_bytes: u64,
 }
 
@@ -74,6 +76,7 @@ impl Reader {
             written: None,
             is_inside_line: false,
             is_truncated: false,
+            known: None,
             skipped_bytes: 0,
         }
     }
@@ -168,6 +171,7 @@ impl Reader {
         self.offset = offset;
         self.before = before;
         self.written = None;
+        self.known = None;
     }
 
     /// Reads at most `max` bytes, at `now_ms` of any clock that does not go back.
@@ -309,12 +313,19 @@ impl Reader {
             return Ok(None);
         };
         let offset = segment.offset + place.saturating_sub(segment.place);
-        Ok(Some(Position {
-            file: segment.log.id,
+        let file = segment.log.id;
+        let is_known = |known: &Position| known.file == file && known.offset == offset;
+        let before = match self.known.filter(is_known) {
+            Some(known) => known.before,
+            None => Fingerprint::read(&segment.log.file, offset).unwrap_or_default(),
+        };
+        self.known = Some(Position {
+            file,
             offset,
             pass_by: places.map(|of_stream| of_stream - place),
-            before: Fingerprint::read(&segment.log.file, offset).unwrap_or_default(),
-        }))
+            before,
+        });
+        Ok(self.known)
     }
 
     /// What the file that is being read looks like.

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use nodescope_schema::FileKind;
 use tracing::warn;
 
 use super::budget::ByteBudget;
+use super::kinds::name_of;
 use super::lane;
 use super::open::FileBudget;
 use super::positions::Positions;
 use super::settings::LogSettings;
 use super::tail::Tail;
-use crate::containers::{FileOpener, OwnedOpenFile};
+use crate::app::lock;
+use crate::containers::FileOpener;
 use crate::metrics::own::Metrics;
 use crate::model::Model;
 
@@ -121,28 +122,4 @@ impl Shared {
         self.metrics
             .set_log_files(self.files.open(), waiting, backlog);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The name of a log among the places that are kept, the same in every release.
-pub(super) fn name_of(log: &OwnedOpenFile) -> String {
-    let kind = match log.kind {
-        FileKind::DockerJsonLog => "docker-json",
-        FileKind::DockerLocalLog => "docker-local",
-        FileKind::PodLog => "pod",
-        FileKind::PodmanLog => "podman",
-        _ => "other",
-    };
-    let text = String::from_utf8_lossy;
-    let mut name = format!("{kind}:{}/{}", text(&log.namespace), text(&log.container));
-    if log.uid != 0 {
-        name += &format!(" user {}", log.uid);
-    }
-    if !log.root.is_empty() {
-        name += &format!(" in {}", text(&log.root));
-    }
-    name
 }

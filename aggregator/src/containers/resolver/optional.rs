@@ -13,6 +13,7 @@ use super::super::cri::CriError;
 use super::super::docker_api::DockerApiError;
 use super::super::metadata::Metadata;
 use super::RetryReason;
+use crate::causes::with_causes;
 
 /// How long a source that failed is left alone; doubled each time it fails again.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -75,7 +76,7 @@ impl Health {
             }
             Err(error) if error.is_about_container() => {
                 self.answered();
-                debug!(socket = %self.socket.display(), error = chain(&error), "A source does not know a container.");
+                debug!(socket = %self.socket.display(), error = with_causes(&error), "A source does not know a container.");
                 Err(RetryReason::NotFound)
             }
             Err(error) => {
@@ -112,7 +113,7 @@ impl Health {
             None => {
                 warn!(
                     socket = %self.socket.display(),
-                    error = chain(error),
+                    error = with_causes(error),
                     "The source of names does not answer; containers that only it knows are not shown meanwhile."
                 );
                 FIRST_PAUSE
@@ -131,18 +132,6 @@ impl Health {
     fn silence(&self) -> MutexGuard<'_, Option<Silence>> {
         self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error with what caused it.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    let mut text = error.to_string();
-    for cause in causes.map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -210,14 +199,5 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(ask(&health, UNKNOWN).await, Err(RetryReason::NotFound));
         }
-    }
-
-    #[test]
-    fn causes_are_told_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer: no answer")]
-        struct Outer(#[source] NoAnswer);
-        let error = Outer(SILENT.unwrap_err());
-        assert_eq!(chain(&error), "outer: no answer");
     }
 }

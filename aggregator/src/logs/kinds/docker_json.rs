@@ -15,6 +15,10 @@ impl LogKind for DockerJson {
         FileKind::DockerJsonLog
     }
 
+    fn name(&self) -> &'static str {
+        "docker-json"
+    }
+
     fn format(&self) -> Format {
         Format::DockerJson
     }

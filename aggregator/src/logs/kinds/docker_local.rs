@@ -14,6 +14,10 @@ impl LogKind for DockerLocal {
         FileKind::DockerLocalLog
     }
 
+    fn name(&self) -> &'static str {
+        "docker-local"
+    }
+
     fn format(&self) -> Format {
         Format::DockerLocal
     }

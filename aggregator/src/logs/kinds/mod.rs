@@ -27,6 +27,9 @@ pub trait LogKind: Sync {
     /// The sensor's number for it.
     fn file_kind(&self) -> FileKind;
 
+    /// Its name among the places that are kept, which never changes.
+    fn name(&self) -> &'static str;
+
     /// What is in it.
     fn format(&self) -> Format;
 
@@ -68,6 +71,21 @@ pub fn places(subject: &Subject<'_>) -> Vec<LogPlace> {
         })
     };
     KINDS.iter().filter_map(place).collect()
+}
+
+/// The name of a log among the places that are kept, the same in every release.
+pub(super) fn name_of(log: &OwnedOpenFile) -> String {
+    let kind = KINDS.iter().find(|kind| kind.file_kind() == log.kind);
+    let kind = kind.map_or("", |kind| kind.name());
+    let text = String::from_utf8_lossy;
+    let mut name = format!("{kind}:{}/{}", text(&log.namespace), text(&log.container));
+    if log.uid != 0 {
+        name += &format!(" user {}", log.uid);
+    }
+    if !log.root.is_empty() {
+        name += &format!(" in {}", text(&log.root));
+    }
+    name
 }
 
 #[cfg(test)]

@@ -18,6 +18,10 @@ impl LogKind for Pod {
         FileKind::PodLog
     }
 
+    fn name(&self) -> &'static str {
+        "pod"
+    }
+
     fn format(&self) -> Format {
         Format::Cri
     }

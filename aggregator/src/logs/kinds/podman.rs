@@ -17,6 +17,10 @@ impl LogKind for Podman {
         FileKind::PodmanLog
     }
 
+    fn name(&self) -> &'static str {
+        "podman"
+    }
+
     fn format(&self) -> Format {
         Format::Cri
     }

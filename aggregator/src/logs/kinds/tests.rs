@@ -49,6 +49,8 @@ fn every_file_here_is_in_the_table() {
         .map(|kind| format!("{:?}", kind.file_kind()))
         .collect();
     assert_eq!(kinds.len(), KINDS.len());
+    let names: BTreeSet<_> = KINDS.iter().map(|kind| kind.name()).collect();
+    assert_eq!(names.len(), KINDS.len());
     for kind in FileKind::ALL {
         let name = format!("{kind:?}");
         assert_eq!(name.ends_with("Log"), kinds.contains(&name), "{name}");
