@@ -17,6 +17,9 @@ const LOCAL_ONLY: c_int = 1;
 /// `SD_JOURNAL_ALL_NAMESPACES`: those of units with `LogNamespace=` too.
 const ALL_NAMESPACES: c_int = 1 << 5;
 
+/// Longest value of a field that is given out unless another bound is set: the library's own default threshold.
+pub const MAX_FIELD_BYTES: usize = 64 << 10;
+
 /// The name of a field that is read, as it stands in entries.
 #[derive(Debug, Clone, Copy)]
 pub struct Field(&'static CStr);
@@ -26,8 +29,8 @@ impl Field {
     pub const MESSAGE: Self = Self(c"MESSAGE");
     /// Severity as in RFC 5424, one digit.
     pub const PRIORITY: Self = Self(c"PRIORITY");
-    /// Unit of the process that logged.
-    pub const UNIT: Self = Self(c"_SYSTEMD_UNIT");
+    /// User of the process that logged.
+    pub const UID: Self = Self(c"_UID");
     /// Cgroup of the process that logged.
     pub const CGROUP: Self = Self(c"_SYSTEMD_CGROUP");
     /// Container whose output a runtime logged.
@@ -41,7 +44,7 @@ impl Field {
     pub const ALL: [Self; 7] = [
         Self::MESSAGE,
         Self::PRIORITY,
-        Self::UNIT,
+        Self::UID,
         Self::CGROUP,
         Self::CONTAINER_ID,
         Self::PARTIAL,
@@ -83,6 +86,7 @@ pub enum JournalError {
 pub struct Journal {
     library: Arc<Library>,
     handle: NonNull<SdJournal>,
+    max_field_bytes: usize,
 }
 
 impl Journal {
@@ -119,12 +123,16 @@ impl Journal {
         })
     }
 
-    /// Takes at most this much of a field; the rest is cut off. The library's own limit is 64 KiB.
+    /// Takes at most this many bytes of a field's value; the rest is cut off. Without this, [`MAX_FIELD_BYTES`].
+    ///
+    /// This bounds what is given out. The library is told it too, but only as a hint: what it decompresses for the moment
+    /// may be longer.
     ///
     /// # Errors
     ///
     /// Never in practice: the library only stores the number.
-    pub fn set_data_threshold(&mut self, bytes: usize) -> Result<(), JournalError> {
+    pub fn set_max_field_bytes(&mut self, bytes: usize) -> Result<(), JournalError> {
+        self.max_field_bytes = bytes;
         // SAFETY: the handle is open.
         let code =
             unsafe { (self.library.functions.set_data_threshold)(self.handle.as_ptr(), bytes) };
@@ -231,7 +239,8 @@ impl Journal {
         // SAFETY: the library says that `bytes` bytes are there until the next call on this handle, and there is none
         // before the copy below.
         let data = unsafe { std::slice::from_raw_parts(data.cast::<u8>(), bytes) };
-        value.extend_from_slice(data.get(field.0.count_bytes() + 1..).unwrap_or_default());
+        let text = data.get(field.0.count_bytes() + 1..).unwrap_or_default();
+        value.extend_from_slice(text.get(..self.max_field_bytes).unwrap_or(text));
         Ok(true)
     }
 
@@ -278,7 +287,11 @@ impl Journal {
             function,
             source: Errno::EINVAL,
         })?;
-        Ok(Self { library, handle })
+        Ok(Self {
+            library,
+            handle,
+            max_field_bytes: MAX_FIELD_BYTES,
+        })
     }
 
     fn has_files(&self) -> Result<bool, JournalError> {

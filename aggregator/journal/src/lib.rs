@@ -12,5 +12,5 @@
 mod journal;
 mod library;
 
-pub use journal::{Field, Journal, JournalError};
+pub use journal::{Field, Journal, JournalError, MAX_FIELD_BYTES};
 pub use library::{Library, LoadError};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nodescope_journal::{Field, Journal, Library};
+use nodescope_journal::{Field, Journal, Library, MAX_FIELD_BYTES};
 use nodescope_tests::{JournalDirectory, require_root};
 
 /// Entries `from..to` of one service.
@@ -127,17 +127,21 @@ fn what_is_no_cursor_is_refused() {
 }
 
 #[test]
-fn a_long_field_is_cut_at_the_threshold() {
+fn a_long_field_is_cut() {
     require_root!();
     let directory = JournalDirectory::new();
     let long = "x".repeat(300_000);
     directory.add([vec![("MESSAGE", long)]]);
     let mut journal = open(directory.path());
-    journal.set_data_threshold(70_000).unwrap();
     journal.seek_head().unwrap();
     assert!(journal.advance().unwrap());
-    let bytes = message(&mut journal).len();
-    assert!((60_000..=300_000).contains(&bytes), "{bytes}");
+    assert_eq!(message(&mut journal).len(), MAX_FIELD_BYTES);
+    for bytes in [70_000, 1, 300_000] {
+        journal.set_max_field_bytes(bytes).unwrap();
+        assert_eq!(message(&mut journal).len(), bytes);
+    }
+    journal.set_max_field_bytes(300_001).unwrap();
+    assert_eq!(message(&mut journal).len(), 300_000);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use nodescope_logs::pattern::PatternHash;
 
 use super::Model;
 use super::containers::Container;
+use super::owners::Owner;
 use crate::containers::Class;
 use crate::logs::kinds::LogPlace;
 use crate::metrics::catalogue::container as family;
@@ -38,6 +39,17 @@ pub struct LogCount {
     pub sample: String,
     /// How many since the last time.
     pub messages: u64,
+}
+
+/// Whose a log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogOwner {
+    /// The container or service with this id.
+    Container(Arc<str>),
+    /// Not known, or not yet.
+    NotYet,
+    /// Nobody's that is shown.
+    Nobody,
 }
 
 /// Which messages are shown by pattern.
@@ -154,20 +166,29 @@ impl Model {
         true
     }
 
-    /// The id of the container or service that a cgroup of this class belongs to.
-    pub fn container_of_class(&self, class: &Class) -> Option<Arc<str>> {
-        self.container_where(|known| known == class)
+    /// Whose log it is that processes of this class write.
+    pub fn log_owner_of_class(&self, class: &Class) -> LogOwner {
+        match self.owners.container(class) {
+            Owner::Container(index) => self.log_owner_at(index),
+            Owner::NotYet => LogOwner::NotYet,
+            Owner::Nobody => LogOwner::Nobody,
+        }
     }
 
-    /// The id of the container that its runtime knows by `id`.
-    pub fn container_of_runtime_id(&self, id: &[u8]) -> Option<Arc<str>> {
-        self.container_where(|known| matches!(known, Class::Container(known) if known.id == id))
-    }
-
-    fn container_where(&self, is_it: impl Fn(&Class) -> bool) -> Option<Arc<str>> {
+    /// Whose log it is that a process of user `uid` says to be of the container with this id: root may say so of any, others
+    /// of their own rootless ones.
+    pub fn log_owner_of_runtime_id(&self, id: &[u8], uid: u32) -> LogOwner {
+        let is_it = |class: &Class| matches!(class, Class::Container(known) if known.id == id && (uid == 0 || known.uid == uid));
         let mut containers = self.containers.iter();
-        let found = containers.find(|(_, container)| container.classes().iter().any(&is_it));
-        found.map(|(_, container)| Arc::clone(&container.id))
+        let found = containers.find(|(_, container)| container.classes().iter().any(is_it));
+        found.map_or(LogOwner::NotYet, |(index, _)| self.log_owner_at(index))
+    }
+
+    fn log_owner_at(&self, index: usize) -> LogOwner {
+        let container = self.containers.get(index);
+        container.map_or(LogOwner::NotYet, |container| {
+            LogOwner::Container(Arc::clone(&container.id))
+        })
     }
 }
 

@@ -14,8 +14,8 @@ pub struct JournalEntry<'a> {
     pub message: &'a [u8],
     /// `PRIORITY`.
     pub level: Option<Level>,
-    /// `_SYSTEMD_UNIT`.
-    pub unit: Option<&'a [u8]>,
+    /// `_UID`: user of the process that logged.
+    pub uid: Option<u32>,
     /// `_SYSTEMD_CGROUP`.
     pub cgroup: Option<&'a [u8]>,
     /// `CONTAINER_ID_FULL`.
@@ -39,7 +39,7 @@ impl<'a> JournalEntry<'a> {
                         _ => None,
                     };
                 }
-                b"_SYSTEMD_UNIT" => entry.unit = Some(value),
+                b"_UID" => entry.uid = number(value),
                 b"_SYSTEMD_CGROUP" => entry.cgroup = Some(value),
                 b"CONTAINER_ID_FULL" => entry.container_id = Some(value),
                 b"CONTAINER_PARTIAL_MESSAGE" => entry.partial = value == b"true",
@@ -51,6 +51,10 @@ impl<'a> JournalEntry<'a> {
         entry.partial &= !last_part;
         Some(entry)
     }
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// Joins the entries of one container or unit into messages.
@@ -94,7 +98,7 @@ mod tests {
         let fields: [(&[u8], &[u8]); 6] = [
             (b"PRIORITY", b"3"),
             (b"MESSAGE", b"a\nb"),
-            (b"_SYSTEMD_UNIT", b"x.service"),
+            (b"_UID", b"1000"),
             (b"_SYSTEMD_CGROUP", b"/system.slice/x.service"),
             (b"CONTAINER_ID_FULL", b"abc"),
             (b"CONTAINER_PARTIAL_MESSAGE", b"true"),
@@ -102,7 +106,7 @@ mod tests {
         let expected = JournalEntry {
             message: b"a\nb",
             level: Some(Level::Error),
-            unit: Some(b"x.service"),
+            uid: Some(1000),
             cgroup: Some(b"/system.slice/x.service"),
             container_id: Some(b"abc"),
             partial: true,

@@ -4,8 +4,9 @@
 //! the budget of the node allows; what it has not read yet the journal keeps, for as long as its own settings say.
 //!
 //! Reading begins at the end of the journal, and after a restart behind the last entry that was counted. That place is
-//! kept when every message is complete ([`Units::is_settled`]) or, on a node where that does not happen, after
-//! [`LONGEST_HOLD`]; a message of several lines that is being logged at that moment counts as two.
+//! kept when every message is complete and has its container ([`Units::is_settled`]) or, where that does not happen, after
+//! [`LONGEST_HOLD`]: a message of several lines that is being logged at that moment counts as two, and one whose container
+//! is not known by then is missing if this process ends before it is.
 
 mod units;
 
@@ -20,21 +21,23 @@ use nodescope_logs::decode::JournalEntry;
 use tracing::{info, warn};
 
 use self::units::{Logger, UnitCounts, Units};
+use super::now_ms;
 use super::shared::Shared;
 use super::tail::Report;
 use crate::app::lock;
+use crate::causes::with_causes;
 use crate::model::Model;
-use crate::monotonic_ns;
+use crate::model::logs::LogOwner;
 
 /// Entries read before messages are looked at.
 const BATCH_ENTRIES: usize = 1024;
-/// Longest field that is read; the rest of a message is cut off.
-const FIELD_BYTES: usize = 64 << 10;
+/// Bytes of budget for them.
+const BATCH_BYTES: u64 = 1 << 20;
 /// How long the thread waits for news before it looks whether it is still wanted.
 const WAIT: Duration = Duration::from_millis(500);
 /// How long it waits after an error.
 const RETRY: Duration = Duration::from_secs(30);
-/// Counts are handed on at most so often.
+/// Counts are handed on at most so often, and whether they can be is looked at as often.
 const PUBLISH: Duration = Duration::from_secs(1);
 /// Counts are handed on at least so often.
 const LONGEST_HOLD: Duration = Duration::from_secs(5);
@@ -60,6 +63,7 @@ impl JournalThread {
             malformed: 0,
             reported: Report::default(),
             unclaimed: 0,
+            looked: Instant::now(),
             published: Instant::now(),
         };
         thread::Builder::new()
@@ -87,6 +91,7 @@ struct Follower {
     malformed: u64,
     reported: Report,
     unclaimed: u64,
+    looked: Instant,
     published: Instant,
 }
 
@@ -130,7 +135,8 @@ impl Follower {
             Some(directory) => Journal::open_directory(library, directory)?,
             None => Journal::open(library)?,
         };
-        journal.set_data_threshold(FIELD_BYTES)?;
+        // One byte more than a line may have, so that it is seen and counted as cut.
+        journal.set_max_field_bytes(self.shared.settings.limits().max_line_bytes + 1)?;
         match &self.cursor {
             // What is no cursor is as good as none.
             Some(cursor) if journal.seek_after(cursor).is_ok() => {}
@@ -164,37 +170,37 @@ impl Follower {
         fields: &mut Fields,
     ) -> Result<usize, JournalError> {
         let now_ms = now_ms();
-        let mut entries = 0;
-        while entries < BATCH_ENTRIES && self.shared.take_bytes(FIELD_BYTES as u64, now_ms) > 0 {
-            let before = self.units.counts().read_bytes;
-            let is_there = journal.advance()?;
-            if is_there {
-                entries += 1;
-                match fields.read(journal) {
-                    Ok(Some(entry)) => self.units.take(&entry, now_ms),
-                    Ok(None) => {}
-                    Err(_) => self.malformed += 1,
-                }
+        let allowed = self.shared.take_bytes(BATCH_BYTES, now_ms);
+        let (mut entries, mut used) = (0, 0);
+        let outcome = loop {
+            if entries >= BATCH_ENTRIES || used >= allowed {
+                break Ok(());
             }
-            let used = self.units.counts().read_bytes - before;
-            self.shared
-                .return_bytes((FIELD_BYTES as u64).saturating_sub(used));
-            if !is_there {
-                break;
+            match journal.advance() {
+                Ok(true) => entries += 1,
+                Ok(false) => break Ok(()),
+                Err(error) => break Err(error),
             }
-        }
+            match fields.read(journal) {
+                Ok(Some(entry)) => used += self.units.take(&entry, now_ms),
+                Ok(None) => {}
+                Err(_) => self.malformed += 1,
+            }
+        };
+        self.shared.return_bytes(allowed.saturating_sub(used));
         if entries > 0 {
             self.cursor = Some(journal.cursor()?);
         }
-        Ok(entries)
+        outcome.map(|()| entries)
     }
 
     /// Hands on what is complete, when it is time.
     fn settle(&mut self) {
-        let held = self.published.elapsed();
-        if held < PUBLISH {
+        if self.looked.elapsed() < PUBLISH {
             return;
         }
+        self.looked = Instant::now();
+        let held = self.published.elapsed();
         let now_ms = now_ms();
         self.units.flush_idle(now_ms);
         let shared = Arc::clone(&self.shared);
@@ -276,23 +282,9 @@ impl Fields {
     }
 }
 
-fn find(model: &Model, logger: &Logger) -> Option<Arc<str>> {
+fn find(model: &Model, logger: &Logger) -> LogOwner {
     match logger {
-        Logger::Class(class) => model.container_of_class(class),
-        Logger::Container(id) => model.container_of_runtime_id(id),
+        Logger::Class(class) => model.log_owner_of_class(class),
+        Logger::Container { id, uid } => model.log_owner_of_runtime_id(id, *uid),
     }
-}
-
-fn now_ms() -> u64 {
-    monotonic_ns() / 1_000_000
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -2,8 +2,12 @@
 //!
 //! What a service prints comes as an entry a line, so a message may be in several. [`Units::is_settled`] says when all
 //! messages are complete, so that the journal's place can be kept with nothing counted twice or not at all.
+//!
+//! Any process of the machine may write any field that does not begin with `_`. So `CONTAINER_ID_FULL` is believed only
+//! from outside of containers, and of a user that is not root only for that user's own containers ([`Logger::Container`]).
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use nodescope_logs::decode::{Format, JournalEntry};
@@ -12,12 +16,14 @@ use nodescope_logs::{Source, SourceCounts, SourceLimits};
 use super::super::budget::ByteBudget;
 use super::super::published::Published;
 use crate::containers::{Class, classify};
-use crate::model::logs::LogCount;
+use crate::model::logs::{LogCount, LogOwner};
 
 /// Value of the label `source`.
 const LABEL: &str = "journald";
 /// Units and containers at once; entries of others are passed over.
 const MAX_UNITS: usize = 5_000;
+/// Those of them whose container is not known: more do not take the place of others.
+const MAX_UNKNOWN: usize = 500;
 /// A unit that logs nothing for so long is forgotten; its patterns get the same hashes when it comes back.
 const FORGET_AFTER_MS: u64 = 3_600_000;
 /// A unit whose container is not known yet waits so long for it.
@@ -32,8 +38,13 @@ const ENTRY_BYTES: u64 = 256;
 pub(super) enum Logger {
     /// A process of this cgroup class.
     Class(Class),
-    /// The container with this id, through its runtime.
-    Container(Vec<u8>),
+    /// The container with this id, as a process of user `uid` says that logs for it.
+    Container {
+        /// The runtime's id of the container.
+        id: Vec<u8>,
+        /// User of the process.
+        uid: u32,
+    },
 }
 
 /// What became of all entries.
@@ -54,7 +65,9 @@ pub(super) struct Units {
     limits: SourceLimits,
     bytes_per_second: u64,
     units: HashMap<Logger, Unit>,
-    classes: HashMap<Vec<u8>, Option<Class>>,
+    /// Units without a container.
+    unknown: usize,
+    classes: HashMap<Vec<u8>, Class>,
     counts: UnitCounts,
 }
 
@@ -63,9 +76,9 @@ struct Unit {
     published: Published,
     budget: ByteBudget,
     last_ms: u64,
-    /// Since when there are counts and no container for them.
-    unknown_since_ms: Option<u64>,
     container: Option<Arc<str>>,
+    /// Since when it has had none.
+    unknown_since_ms: u64,
 }
 
 impl Units {
@@ -75,53 +88,66 @@ impl Units {
             limits,
             bytes_per_second,
             units: HashMap::new(),
+            unknown: 0,
             classes: HashMap::new(),
             counts: UnitCounts::default(),
         }
     }
 
-    /// Takes an entry. One of nobody that is ever shown is passed over without a count.
-    pub(super) fn take(&mut self, entry: &JournalEntry<'_>, now_ms: u64) {
+    /// Takes an entry and returns how many bytes of budget it used. One of nobody that is ever shown is passed over without
+    /// a count.
+    pub(super) fn take(&mut self, entry: &JournalEntry<'_>, now_ms: u64) -> u64 {
         let Some(logger) = self.logger(entry) else {
-            return;
+            return 0;
         };
         let bytes = entry.message.len() as u64 + ENTRY_BYTES;
-        if self.units.len() >= MAX_UNITS && !self.units.contains_key(&logger) {
+        let Some(unit) = self.unit(logger, now_ms) else {
             self.counts.skipped_bytes += bytes;
-            return;
-        }
-        let (limits, rate) = (&self.limits, self.bytes_per_second);
-        let unit = self
-            .units
-            .entry(logger)
-            .or_insert_with(|| Unit::new(limits.clone(), rate, now_ms));
+            return 0;
+        };
         unit.last_ms = now_ms;
         if unit.budget.left(now_ms) == 0 {
             self.counts.skipped_bytes += bytes;
-            return;
+            return 0;
         }
         unit.budget.take(bytes);
-        self.counts.read_bytes += bytes;
         unit.source.feed_journal(entry, now_ms);
+        self.counts.read_bytes += bytes;
+        bytes
+    }
+
+    /// The unit of a logger; `None` when there is no room for a new one.
+    fn unit(&mut self, logger: Logger, now_ms: u64) -> Option<&mut Unit> {
+        let has_room = self.units.len() < MAX_UNITS && self.unknown < MAX_UNKNOWN;
+        match self.units.entry(logger) {
+            Entry::Occupied(unit) => Some(unit.into_mut()),
+            Entry::Vacant(place) if has_room => {
+                self.unknown += 1;
+                let unit = Unit::new(self.limits.clone(), self.bytes_per_second, now_ms);
+                Some(place.insert(unit))
+            }
+            Entry::Vacant(_) => None,
+        }
     }
 
     fn logger(&mut self, entry: &JournalEntry<'_>) -> Option<Logger> {
-        if let Some(id) = entry.container_id.filter(|id| !id.is_empty()) {
-            return Some(Logger::Container(id.to_vec()));
+        let class = self.class(entry.cgroup?);
+        let is_in_container = matches!(class, Class::Container(_) | Class::Pod);
+        if let (Some(id), Some(uid), false) = (entry.container_id, entry.uid, is_in_container) {
+            let id = id.to_vec();
+            return Some(Logger::Container { id, uid });
         }
-        let path = entry.cgroup?;
-        if let Some(class) = self.classes.get(path) {
-            return class.clone().map(Logger::Class);
-        }
-        if self.classes.len() >= MAX_CLASSES {
+        let is_shown = matches!(class, Class::Unit(_) | Class::Container(_));
+        is_shown.then(|| Logger::Class(class.clone()))
+    }
+
+    fn class(&mut self, path: &[u8]) -> &Class {
+        if self.classes.len() >= MAX_CLASSES && !self.classes.contains_key(path) {
             self.classes.clear();
         }
-        let class = match classify(path) {
-            class @ (Class::Unit(_) | Class::Container(_)) => Some(class),
-            Class::Pod | Class::Ignored(_) => None,
-        };
-        self.classes.insert(path.to_vec(), class.clone());
-        class.map(Logger::Class)
+        self.classes
+            .entry(path.to_vec())
+            .or_insert_with(|| classify(path))
     }
 
     /// Counts messages to which nothing was added for long.
@@ -142,26 +168,37 @@ impl Units {
     pub(super) fn is_settled(&self) -> bool {
         self.units
             .values()
-            .all(|unit| !unit.source.is_open() && unit.unknown_since_ms.is_none())
+            .all(|unit| !unit.source.is_open() && unit.container.is_some())
     }
 
-    /// Looks for containers of those that have none, and counts as unclaimed what waited too long for one.
-    pub(super) fn resolve(&mut self, now_ms: u64, find: impl Fn(&Logger) -> Option<Arc<str>>) {
-        for (logger, unit) in &mut self.units {
-            if unit.container.is_none() {
-                unit.container = find(logger);
+    /// Looks for containers of those that have none. Forgets those of nobody, and those that waited too long for one: what
+    /// they logged is unclaimed.
+    pub(super) fn resolve(&mut self, now_ms: u64, find: impl Fn(&Logger) -> LogOwner) {
+        self.unknown = 0;
+        let counts = &mut self.counts;
+        let unknown = &mut self.unknown;
+        self.units.retain(|logger, unit| {
+            if unit.container.is_some() {
+                return true;
             }
-            if unit.container.is_some() || !unit.published.is_behind(&unit.source) {
-                unit.unknown_since_ms = None;
-                continue;
+            match find(logger) {
+                LogOwner::Container(id) => {
+                    unit.container = Some(id);
+                    return true;
+                }
+                LogOwner::Nobody => return false,
+                LogOwner::NotYet => {}
             }
-            let since_ms = *unit.unknown_since_ms.get_or_insert(now_ms);
-            if now_ms.saturating_sub(since_ms) >= UNKNOWN_FOR_MS {
-                let lost = unit.published.take(&unit.source, LABEL);
-                self.counts.unclaimed += lost.iter().map(|count| count.messages).sum::<u64>();
-                unit.unknown_since_ms = None;
+            if now_ms.saturating_sub(unit.unknown_since_ms) < UNKNOWN_FOR_MS {
+                *unknown += 1;
+                return true;
             }
-        }
+            unit.source.flush(true);
+            let lost = unit.published.take(&unit.source, LABEL);
+            counts.unclaimed += lost.iter().map(|count| count.messages).sum::<u64>();
+            counts.cut += unit.cut();
+            false
+        });
     }
 
     /// What was counted since the last time, by container. `show` says whether the container is still there; what it
@@ -183,6 +220,7 @@ impl Units {
             if !show(&container, &counts) {
                 unit.published = before;
                 unit.container = None;
+                unit.unknown_since_ms = now_ms;
             }
         }
         let counts = &mut self.counts;
@@ -229,8 +267,8 @@ impl Unit {
             published: Published::default(),
             budget: ByteBudget::new(bytes_per_second, now_ms),
             last_ms: now_ms,
-            unknown_since_ms: None,
             container: None,
+            unknown_since_ms: now_ms,
         }
     }
 
@@ -241,142 +279,4 @@ impl Unit {
 }
 
 #[cfg(test)]
-mod tests {
-    use nodescope_logs::Level;
-
-    use super::*;
-
-    const CGROUP: &[u8] = b"/system.slice/api.service";
-
-    fn units(bytes_per_second: u64) -> Units {
-        Units::new(SourceLimits::default(), bytes_per_second)
-    }
-
-    fn entry(message: &str) -> JournalEntry<'_> {
-        JournalEntry {
-            message: message.as_bytes(),
-            level: Some(Level::Error),
-            cgroup: Some(CGROUP),
-            ..JournalEntry::default()
-        }
-    }
-
-    /// Everything that is published, as container and messages.
-    fn published(units: &mut Units, now_ms: u64) -> Vec<(String, u64)> {
-        let mut all = Vec::new();
-        units.publish(now_ms, |container, counts| {
-            let messages = counts.iter().map(|count| count.messages).sum();
-            all.push((container.to_string(), messages));
-            true
-        });
-        all.sort();
-        all
-    }
-
-    fn name(logger: &Logger) -> Option<Arc<str>> {
-        Some(match logger {
-            Logger::Class(Class::Unit(id)) => id.as_str().into(),
-            Logger::Container(id) => String::from_utf8_lossy(id).into(),
-            Logger::Class(_) => return None,
-        })
-    }
-
-    #[test]
-    fn entries_go_to_their_unit_or_container() {
-        let mut units = units(1 << 20);
-        for number in 0..3 {
-            units.take(&entry(&format!("cannot open /a/{number}")), 0);
-        }
-        let in_container = JournalEntry {
-            container_id: Some(b"abc"),
-            ..entry("late")
-        };
-        units.take(&in_container, 0);
-        let of_nobody = JournalEntry {
-            cgroup: Some(b"/init.scope"),
-            ..entry("Started it.")
-        };
-        units.take(&of_nobody, 0);
-        units.flush();
-        units.resolve(0, name);
-        assert!(units.is_settled());
-        let expected = [
-            ("/system.slice/api.service".to_owned(), 3),
-            ("abc".to_owned(), 1),
-        ];
-        assert_eq!(published(&mut units, 0), expected);
-        assert_eq!(published(&mut units, 0), []);
-    }
-
-    #[test]
-    fn a_message_of_several_entries_is_settled_when_it_is_complete() {
-        let mut units = units(1 << 20);
-        units.take(&entry("java.lang.IllegalStateException: no"), 0);
-        units.take(&entry("\tat a.B.c(B.java:1)"), 1);
-        assert!(!units.is_settled());
-        units.flush_idle(60_000);
-        units.resolve(60_000, name);
-        assert!(units.is_settled());
-        assert_eq!(published(&mut units, 60_000)[0].1, 1);
-    }
-
-    #[test]
-    fn counts_wait_for_their_container_and_not_for_ever() {
-        let mut units = units(1 << 20);
-        units.take(&entry("one"), 0);
-        units.flush();
-        units.resolve(0, |_| None);
-        assert!(!units.is_settled());
-        assert_eq!(published(&mut units, 0), []);
-        units.resolve(10, name);
-        assert!(units.is_settled());
-        assert_eq!(published(&mut units, 10)[0].1, 1);
-
-        let gone = |_: &Arc<str>, _: &[LogCount]| false;
-        units.take(&entry("two"), 20);
-        units.flush();
-        units.publish(20, gone);
-        units.resolve(20, |_| None);
-        units.resolve(20 + UNKNOWN_FOR_MS, |_| None);
-        assert!(units.is_settled());
-        assert_eq!(units.counts().unclaimed, 1);
-    }
-
-    #[test]
-    fn a_unit_that_logs_too_much_is_passed_over_in_part() {
-        let mut units = units(10 * ENTRY_BYTES);
-        for _ in 0..1000 {
-            units.take(&entry("x"), 0);
-        }
-        units.flush();
-        units.resolve(0, name);
-        let taken = published(&mut units, 0)[0].1;
-        assert!((1..=10).contains(&taken), "{taken}");
-        let UnitCounts {
-            read_bytes,
-            skipped_bytes,
-            ..
-        } = units.counts();
-        assert_eq!(read_bytes + skipped_bytes, 1000 * (ENTRY_BYTES + 1));
-    }
-
-    #[test]
-    fn too_many_units_and_those_that_are_quiet() {
-        let mut units = units(1 << 20);
-        for number in 0..=MAX_UNITS {
-            let cgroup = format!("/system.slice/u{number}.service");
-            let entry = JournalEntry {
-                cgroup: Some(cgroup.as_bytes()),
-                ..entry("hello")
-            };
-            units.take(&entry, 0);
-        }
-        assert_eq!(units.units.len(), MAX_UNITS);
-        assert!(units.counts().skipped_bytes > 0);
-        units.flush();
-        units.resolve(0, name);
-        assert_eq!(published(&mut units, 0).len(), MAX_UNITS);
-        assert_eq!(published(&mut units, FORGET_AFTER_MS), []);
-        assert!(units.units.is_empty());
-    }
-}
+mod tests;
