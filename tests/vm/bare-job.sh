@@ -2,10 +2,12 @@
 # Inside a bare system (see bare.sh): what README promises of `make run` and `make test`.
 set -uo pipefail
 
-# Not below /root: the user of the last job must reach it.
+# Not in the home of root: the user of the last job must reach it.
 readonly source=/srv/nodescope
-readonly log=/root/run.log
-readonly metrics=/root/metrics
+# Not where `state` looks.
+readonly work=/srv/check
+readonly log=$work/run.log
+readonly metrics=$work/metrics
 readonly start_seconds=600
 # What making a user changes.
 readonly users_files='/etc/(passwd|group|g?shadow|sub[ug]id)-?'
@@ -72,9 +74,9 @@ build_job() {
 
 run_job() {
     cd "$source" || return
-    touch /root/before
+    touch "$work/before"
     sleep 1
-    state /root/before >/root/state.before
+    state "$work/before" >"$work/state.before"
     rm -f "$log" "$log.ended"
     press_ctrl_c | {
         script --quiet --flush --return --command 'make run' "$log" >/dev/null
@@ -83,8 +85,8 @@ run_job() {
     sed 's/^/  | /' "$log" "$metrics.rights"
     check "Ctrl-C ended it: status $(cat "$log.ended")" grep -qx '130\|2' "$log.ended"
     check "metrics: $(grep -c . "$metrics") lines" grep -q '^node_uptime_seconds' "$metrics"
-    state /root/before | grep -vE "^$users_files\$" >/root/state.after
-    check "nothing is left but the user" diff /root/state.before /root/state.after
+    state "$work/before" | grep -vE "^$users_files\$" >"$work/state.after"
+    check "nothing is left but the user" diff "$work/state.before" "$work/state.after"
     check "the user is there" getent passwd nodescope
 }
 
@@ -100,9 +102,9 @@ user_job() {
     getent passwd dev >/dev/null || useradd --create-home dev
     chown -R dev: "$source" "$CARGO_HOME"
     cd "$source" || return
-    check "make test without root" logged /root/user.log as_user make test
-    sed -n '/^Skipped/,$p' /root/user.log | head -4 | sed 's/^/  | /'
-    check "it lists what it skipped" grep -q '^Skipped, .*([1-9][0-9]* tests)' /root/user.log
+    check "make test without root" logged "$work/user.log" as_user make test
+    sed -n '/^Skipped/,$p' "$work/user.log" | head -4 | sed 's/^/  | /'
+    check "it lists what it skipped" grep -q '^Skipped, .*([1-9][0-9]* tests)' "$work/user.log"
     check "with CI=true it fails" fails as_user env CI=true make test
     mkdir -p /home/dev/.cargo/bin
     ln -sf /opt/rust/bin/* /home/dev/.cargo/bin/
@@ -115,6 +117,7 @@ as_user() { runuser --user dev -- env HOME=/home/dev "$@"; }
 logged() { "${@:2}" >"$1" 2>&1; }
 fails() { ! "$@"; }
 
+mkdir -p "$work"
 for job in "$@"; do
     echo "=== $job on $(sed -n 's/^PRETTY_NAME=//p' /etc/os-release), Linux $(uname -r)"
     "${job}_job"

@@ -60,7 +60,7 @@ fetch_source() {
 # container could be started.
 enter() {
     # shellcheck disable=SC2016 # for the inner shell
-    env --ignore-environment HOME=/root CARGO_HOME=/srv/cargo TERM=dumb LANG=C.UTF-8 \
+    env --ignore-environment HOME=/srv CARGO_HOME=/srv/cargo TERM=dumb LANG=C.UTF-8 \
         CARGO_BUILD_JOBS="${CARGO_BUILD_JOBS:-default}" \
         PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         unshare --mount --propagation private bash -euc '
@@ -74,7 +74,7 @@ enter() {
             mkdir -p old
             pivot_root . old
             umount -l /old
-            exec bash /root/bare-job.sh "$@"' bare "$root" "$(rustc --print sysroot)" "$@"
+            exec bash /srv/bare-job.sh "$@"' bare "$root" "$(rustc --print sysroot)" "$@"
 }
 
 main() {
@@ -97,7 +97,7 @@ main() {
     [ -n "$keep" ] || trap 'rm -rf --one-file-system "$root"' EXIT
     make_root
     fetch_source
-    install -m 0755 tests/vm/bare-job.sh "$root/root/bare-job.sh"
+    install -m 0755 tests/vm/bare-job.sh "$root/srv/bare-job.sh"
     enter "$@"
 }
 
