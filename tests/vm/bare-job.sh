@@ -83,7 +83,9 @@ run_job() {
         echo $? >"$log.ended"
     }
     sed 's/^/  | /' "$log" "$metrics.rights"
-    check "Ctrl-C ended it: status $(cat "$log.ended")" grep -qx '130\|2' "$log.ended"
+    check "it ended: status $(cat "$log.ended")" grep -qx '130\|2' "$log.ended"
+    # A build that fails has the same status.
+    check "Ctrl-C ended it" grep -q 'nodescope: stopped' "$log"
     check "metrics: $(grep -c . "$metrics") lines" grep -q '^node_uptime_seconds' "$metrics"
     state "$work/before" | grep -vE "^$users_files\$" >"$work/state.after"
     check "nothing is left but the user" diff "$work/state.before" "$work/state.after"
