@@ -9,11 +9,35 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use nodescope_tests::*;
 
-/// The script with directories and a port of its own.
+/// The script with directories, a port and mounts of its own: what others of this machine mount is not seen there.
 struct Run {
     process: Process,
+    keeper: Process,
+    mounts_before: Vec<String>,
     listen: String,
     directory: tempfile::TempDir,
+}
+
+/// A process that keeps a mount namespace.
+fn keep_mounts(directory: &Path) -> Process {
+    let ready = directory.join("ready");
+    let script = "touch \"$0\" && exec sleep infinity";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "--"])
+        .args(["sh", "-c", script])
+        .arg(&ready);
+    let keeper = Process::start("keeper", &mut command, &directory.join("keeper.log"));
+    eventually("there is a mount namespace", || {
+        ready.exists().then_some(())
+    });
+    keeper
+}
+
+fn mounts_of(process: &Process) -> Vec<String> {
+    let file = format!("/proc/{}/mountinfo", process.pid());
+    let text = std::fs::read_to_string(file).expect("it runs");
+    text.lines().map(str::to_owned).collect()
 }
 
 impl Run {
@@ -29,10 +53,12 @@ impl Run {
         let listen = format!("127.0.0.1:{}", free_port());
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let target = programs().parent().expect("target/PROFILE");
+        let keeper = keep_mounts(directory.path());
         // Whoever starts the tests in the background makes them ignore Ctrl-C, and a shell cannot undo that.
-        let mut command = Command::new("env");
+        let mut command = Command::new("nsenter");
         command
-            .arg("--default-signal=INT")
+            .arg(format!("--mount=/proc/{}/ns/mnt", keeper.pid()))
+            .args(["--", "env", "--default-signal=INT"])
             .arg(source.join("scripts/run.sh"));
         command.env("CARGO_TARGET_DIR", target);
         command.args(["--no-build", "--profile", "debug", "--listen", &listen]);
@@ -40,7 +66,9 @@ impl Run {
         command.env("TMPDIR", directory.path().join("tmp"));
         let log = directory.path().join("log");
         Self {
+            mounts_before: mounts_of(&keeper),
             process: Process::start("run.sh", &mut command, &log),
+            keeper,
             listen,
             directory,
         }
@@ -51,6 +79,13 @@ impl Run {
             assert!(self.process.is_alive(), "{}", self.log());
             self.log().contains("Ctrl-C ends it").then_some(())
         });
+    }
+
+    /// What was mounted and is there still. What others remove goes from here too.
+    fn new_mounts(&self) -> Vec<String> {
+        let mut mounts = mounts_of(&self.keeper);
+        mounts.retain(|mount| !self.mounts_before.contains(mount));
+        mounts
     }
 
     fn log(&self) -> String {
@@ -103,8 +138,6 @@ fn children_of(directory: &Path) -> Vec<PathBuf> {
 #[test]
 fn comes_up_survives_and_goes() {
     require_root!();
-    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
-    let mounts_before = mounts();
     let mut run = Run::start();
     run.wait_running();
     for heading in ["HOOK", "SERVICE OR CONTAINER", "FROM", "/metrics"] {
@@ -142,14 +175,7 @@ fn comes_up_survives_and_goes() {
         Vec::<PathBuf>::new()
     );
     assert!(!run.directory.path().join("run").exists());
-    // Network namespaces are those of other tests.
-    let is_new = |line: &&str| {
-        !mounts_before.contains(*line) && line.contains("nodescope") && !line.contains(" nsfs ")
-    };
-    assert_eq!(
-        mounts().lines().filter(is_new).collect::<Vec<_>>(),
-        Vec::<&str>::new()
-    );
+    assert_eq!(run.new_mounts(), Vec::<String>::new());
 }
 
 #[test]
