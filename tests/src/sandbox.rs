@@ -11,8 +11,8 @@ use crate::{Process, eventually, run};
 /// An address in every sandbox that is not loopback, for load between processes and containers of one sandbox.
 const ADDRESS: &str = "10.214.0.1";
 
-/// A process that keeps a mount namespace and a network namespace. In them `/run`, `/var/lib` and `/var/log` are empty, `/etc` can be
-/// written without the host seeing it, and [`Sandbox::address`] is a local address.
+/// A process that keeps a mount namespace and a network namespace. In them `/run`, `/var/lib` and `/var/log` are empty,
+/// `/etc` can be written without the host seeing it, and [`Sandbox::address`] is a local address.
 #[derive(Debug)]
 pub struct Sandbox {
     keeper: Process,
