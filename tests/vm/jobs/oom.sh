@@ -5,6 +5,9 @@ cd "$(dirname "$0")" || exit 1
 # shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
+# For how long, in milliseconds, what was used must stay in memory, else there is none left.
+readonly thrashing=/sys/kernel/mm/lru_gen/min_ttl_ms
+
 # Kills on the node, by memory limits or for all: a line of vmstat.
 node_kills() { awk '$1 == "oom_kill" { print $2 }' /proc/vmstat; }
 # A line of the unit's memory.events: events UNIT KEY
@@ -19,6 +22,8 @@ node_wide() {
     local before victim
     before=$(node_kills)
     victim="$bin/nodescope-load memory --bytes $((4 << 30))"
+    # Without it the last pages of programs are read from the disk again and again for minutes before anybody is killed.
+    [ ! -e "$thrashing" ] || echo 1000 >"$thrashing"
     # Without this the kernel refuses such an amount at once.
     sysctl --quiet vm.overcommit_memory=1
     service bystander -- /bin/sleep infinity
@@ -26,6 +31,7 @@ node_wide() {
         /bin/bash -c "for i in 1 2; do $victim; done; echo both are dead; sleep infinity"
     check "the node runs out of memory twice" eventually said hog "both are dead"
     sysctl --quiet vm.overcommit_memory=0
+    [ ! -e "$thrashing" ] || echo 0 >"$thrashing"
     is "kills on the node" "$(($(node_kills) - before))" 2
     is "limits that were reached" "$(events hog oom)" 0
     kills_of hog 2
