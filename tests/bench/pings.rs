@@ -68,8 +68,7 @@ fn measure(interval_seconds: u32) {
     let budget = settings("max_destinations_per_container = 2000\n");
     let agent = Agent::start_with(AgentOptions {
         sensor: options.to_vec(),
-        aggregator: vec!["--config".to_owned(), budget.path().display().to_string()],
-        ..AgentOptions::default()
+        ..AgentOptions::configured(&budget)
     });
     let (unit, many) = (Unit::service("pings"), Many::new());
     let inside = Place::default().and_netns(&many.netns);

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::{Place, Process, Sandbox, Scrape, http_get, poll, run};
 
@@ -30,6 +30,17 @@ pub struct AgentOptions {
     pub aggregator: Vec<String>,
     /// Pid whose mount namespace the sensor enters, to see a sandbox's container runtimes.
     pub mounts_of: Option<u32>,
+}
+
+impl AgentOptions {
+    /// An aggregator with a configuration file.
+    pub fn configured(settings: &NamedTempFile) -> Self {
+        let path = settings.path().display().to_string();
+        Self {
+            aggregator: vec!["--config".to_owned(), path],
+            ..Self::default()
+        }
+    }
 }
 
 /// The two running processes.

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::wait::DEADLINE;
-use crate::{Process, Sandbox, image, poll, run_output, try_run};
+use crate::{Process, Sandbox, image, run_output, try_run};
 
 /// containerd, state and socket at their default places in the sandbox.
 #[derive(Debug)]
@@ -36,22 +36,11 @@ impl Containerd {
             socket: socket.to_owned(),
             sandbox,
         };
-        containerd.wait_ready();
+        let mut version = containerd.client("default");
         containerd
-    }
-
-    fn wait_ready(&mut self) {
-        let ready = poll(DEADLINE, || {
-            let answers = try_run(self.client("default").arg("version"))
-                .status
-                .success();
-            (answers || !self.daemon.is_alive()).then_some(answers)
-        });
-        assert!(
-            ready == Some(true),
-            "containerd does not start\n{}",
-            self.daemon.log_tail()
-        );
+            .daemon
+            .wait_ready(DEADLINE, version.arg("version"));
+        containerd
     }
 
     /// Where it runs.

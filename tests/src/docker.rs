@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::wait::DEADLINE;
-use crate::{Process, Sandbox, UNPRIVILEGED_GROUP_ID, image, poll, run_output, try_run};
+use crate::{Process, Sandbox, UNPRIVILEGED_GROUP_ID, image, run_output, try_run};
 
 /// The image every test container runs.
 const IMAGE: &str = "nodescope-test:1";
@@ -54,28 +54,10 @@ impl Docker {
         ]);
         let daemon = Process::start("dockerd", &mut command, &log);
         let mut docker = Self { daemon, sandbox };
-        docker.wait_ready();
-        docker.import_image();
+        let mut version = docker.client();
+        docker.daemon.wait_ready(DEADLINE, version.arg("version"));
+        image::import(&docker.sandbox, docker.client(), IMAGE);
         docker
-    }
-
-    fn wait_ready(&mut self) {
-        let ready = poll(DEADLINE, || {
-            let answers = try_run(self.client().arg("version")).status.success();
-            (answers || !self.daemon.is_alive()).then_some(answers)
-        });
-        assert!(
-            ready == Some(true),
-            "dockerd does not start\n{}",
-            self.daemon.log_tail()
-        );
-    }
-
-    fn import_image(&self) {
-        let archive = self.sandbox.directory().join("image.tar");
-        image::tar(&archive);
-        run_output(self.client().arg("import").arg(&archive).arg(IMAGE));
-        let _ = std::fs::remove_file(&archive);
     }
 
     /// The socket of its API, which the aggregator's group may use: what an administrator does who configures that
@@ -118,11 +100,10 @@ impl Docker {
         ))
     }
 
-    /// The container's address in its only network. Docker 29 has no address beside the list of networks any more.
+    /// The container's address in its only network.
     #[track_caller]
     pub fn address_of(&self, container: &str) -> String {
-        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        run_output(self.command("inspect --format").args([address, container]))
+        address_of(self.client(), container)
     }
 
     /// The image reference as the metrics show it.
@@ -140,19 +121,29 @@ fn api_socket(sandbox: &Sandbox) -> PathBuf {
     sandbox.directory().join("docker.sock")
 }
 
+/// A container's address in its only network. Docker 29 has no address beside the list of networks any more.
+#[track_caller]
+pub(crate) fn address_of(mut client: Command, container: &str) -> String {
+    let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    run_output(client.args(["inspect", "--format", address, container]))
+}
+
+/// Removes all containers of a daemon, by commands of its client.
+pub(crate) fn remove_all(client: impl Fn() -> Command) {
+    let ids = try_run(client().args(["ps", "--all", "--quiet"])).stdout;
+    let ids = String::from_utf8_lossy(&ids);
+    if !ids.trim().is_empty() {
+        let _ = try_run(
+            client()
+                .args(["rm", "--force", "--volumes"])
+                .args(ids.split_whitespace()),
+        );
+    }
+}
+
 impl Drop for Docker {
     fn drop(&mut self) {
-        let ids = self.client().args(["ps", "--all", "--quiet"]).output();
-        let ids = ids
-            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-            .unwrap_or_default();
-        if !ids.trim().is_empty() {
-            let _ = try_run(
-                self.client()
-                    .args(["rm", "--force", "--volumes"])
-                    .args(ids.split_whitespace()),
-            );
-        }
+        remove_all(|| self.client());
         for root in crate::hierarchies() {
             // Only when it is empty: another daemon may use the same name.
             let _ = std::fs::remove_dir(root.join(Path::new("docker")));

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::{load_program, run, run_output};
+use crate::{Sandbox, load_program, run, run_output};
 
 const BUSYBOX: &str = "/usr/bin/busybox";
 const APPLETS: [&str; 8] = ["sh", "sleep", "cat", "true", "false", "echo", "ip", "kill"];
@@ -46,6 +46,15 @@ pub(crate) fn tar(archive: &Path) {
         .arg("-C")
         .arg(directory.path())
         .arg("."));
+}
+
+/// The same as an image `reference`, with the client of Docker or Podman in a sandbox.
+#[track_caller]
+pub(crate) fn import(sandbox: &Sandbox, mut client: Command, reference: &str) {
+    let archive = sandbox.directory().join("image.tar");
+    tar(&archive);
+    run_output(client.arg("import").arg(&archive).arg(reference));
+    let _ = fs::remove_file(&archive);
 }
 
 /// The same as an image archive of Docker's format, named `reference`, that sleeps when it is run without a command.

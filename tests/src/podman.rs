@@ -25,7 +25,7 @@ impl Podman {
             sandbox: Sandbox::new(),
             is_rootless: false,
         };
-        podman.import_image();
+        image::import(&podman.sandbox, podman.client(Place::default()), IMAGE);
         podman
     }
 
@@ -37,7 +37,7 @@ impl Podman {
             is_rootless: true,
         };
         user::add(&podman.sandbox);
-        podman.import_image();
+        image::import(&podman.sandbox, podman.client(Place::default()), IMAGE);
         podman
     }
 
@@ -49,17 +49,6 @@ impl Podman {
     /// Where it runs.
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox
-    }
-
-    fn import_image(&self) {
-        let archive = self.sandbox.directory().join("image.tar");
-        image::tar(&archive);
-        run_output(
-            self.client(Place::default())
-                .arg("import")
-                .arg(&archive)
-                .arg(IMAGE),
-        );
     }
 
     fn client(&self, place: Place<'_>) -> Command {

@@ -73,6 +73,21 @@ impl Process {
         poll(patience, || self.child.try_wait().ok().flatten())
     }
 
+    /// Waits until `question` succeeds, which is asked again and again; panics when this ends before.
+    #[track_caller]
+    pub(crate) fn wait_ready(&mut self, patience: Duration, question: &mut Command) {
+        let ready = poll(patience, || {
+            let answers = try_run(question).status.success();
+            (answers || !self.is_alive()).then_some(answers)
+        });
+        assert!(
+            ready == Some(true),
+            "{} does not start\n{}",
+            self.name,
+            self.log_tail()
+        );
+    }
+
     /// The end of what it wrote.
     pub fn log_tail(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();

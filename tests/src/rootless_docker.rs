@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use crate::wait::DEADLINE;
-use crate::{Place, Process, Sandbox, Unit, image, poll, run_output, try_run, user};
+use crate::{Place, Process, Sandbox, Unit, docker, image, run_output, user};
 
 const IMAGE: &str = "nodescope-test:1";
 /// Where Debian and Ubuntu keep it, and not in the search path.
@@ -34,28 +34,12 @@ impl RootlessDocker {
         command.args([SCRIPT, "--shutdown-timeout", "1"]);
         let daemon = Process::start("rootless dockerd", &mut command, &log);
         let mut docker = Self { daemon, sandbox };
-        docker.wait_ready();
-        docker.import_image();
+        let mut version = docker.client();
         docker
-    }
-
-    fn wait_ready(&mut self) {
-        let ready = poll(DEADLINE * 4, || {
-            let answers = try_run(self.client().arg("version")).status.success();
-            (answers || !self.daemon.is_alive()).then_some(answers)
-        });
-        assert!(
-            ready == Some(true),
-            "rootless dockerd does not start\n{}",
-            self.daemon.log_tail()
-        );
-    }
-
-    fn import_image(&self) {
-        let archive = self.sandbox.directory().join("image.tar");
-        image::tar(&archive);
-        run_output(self.client().arg("import").arg(&archive).arg(IMAGE));
-        let _ = std::fs::remove_file(&archive);
+            .daemon
+            .wait_ready(DEADLINE * 4, version.arg("version"));
+        image::import(&docker.sandbox, docker.client(), IMAGE);
+        docker
     }
 
     /// Whose it is.
@@ -96,9 +80,7 @@ impl RootlessDocker {
     /// The container's address in its network.
     #[track_caller]
     pub fn address_of(&self, container: &str) -> String {
-        self.run(&format!(
-            "inspect --format {{{{.NetworkSettings.IPAddress}}}} {container}"
-        ))
+        docker::address_of(self.client(), container)
     }
 
     /// A container in the background that runs the load generator with these words, in a scope as systemd makes it.
@@ -128,13 +110,6 @@ fn inside(sandbox: &Sandbox) -> Place<'_> {
 
 impl Drop for RootlessDocker {
     fn drop(&mut self) {
-        let ids = self.client().args(["ps", "--all", "--quiet"]).output();
-        let ids = ids.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        let ids = ids.unwrap_or_default();
-        if !ids.trim().is_empty() {
-            let mut remove = self.client();
-            remove.args(["rm", "--force", "--volumes"]);
-            let _ = try_run(remove.args(ids.split_whitespace()));
-        }
+        docker::remove_all(|| self.client());
     }
 }

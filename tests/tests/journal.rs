@@ -1,31 +1,14 @@
 //! What services and containers log to the journal: real journal files, exact counts.
 
-use std::path::Path;
-
 use nodescope_tests::*;
 
 const MESSAGES: &str = "container_log_messages_total";
 
 /// Options with which the aggregator reads the journal in a directory, and the file they are in.
 fn reading(journal: &JournalDirectory) -> (AgentOptions, tempfile::NamedTempFile) {
-    let config = tempfile::NamedTempFile::new().expect("a temporary file");
-    let text = format!(
-        "[logs]\njournal_directory = {:?}\n",
-        journal.path().to_str().expect("a UTF-8 path")
-    );
-    std::fs::write(config.path(), text).expect("our own file");
-    run(std::process::Command::new("chmod")
-        .arg("0644")
-        .arg(config.path()));
-    let options = AgentOptions {
-        aggregator: vec!["--config".to_owned(), display(config.path())],
-        ..AgentOptions::default()
-    };
-    (options, config)
-}
-
-fn display(path: &Path) -> String {
-    path.display().to_string()
+    let directory = journal.path().to_str().expect("a UTF-8 path");
+    let settings = settings(&format!("[logs]\njournal_directory = {directory:?}\n"));
+    (AgentOptions::configured(&settings), settings)
 }
 
 /// A service with one process.

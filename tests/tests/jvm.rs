@@ -17,11 +17,9 @@ struct Node {
 impl Node {
     fn start(mounts_of: Option<u32>) -> Self {
         let settings = quick_settings();
-        let config = settings.path().display().to_string();
         let agent = Agent::start_with(AgentOptions {
             mounts_of,
-            aggregator: vec!["--config".to_owned(), config],
-            ..AgentOptions::default()
+            ..AgentOptions::configured(&settings)
         });
         Self {
             agent,

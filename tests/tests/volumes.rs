@@ -38,8 +38,7 @@ impl Node {
         Self {
             agent: Agent::start_with(AgentOptions {
                 mounts_of: Some(docker.sandbox().pid()),
-                aggregator: vec!["--config".to_owned(), settings.path().display().to_string()],
-                ..AgentOptions::default()
+                ..AgentOptions::configured(&settings)
             }),
             docker,
             _settings: settings,
@@ -266,10 +265,7 @@ impl Drop for Partition {
 
 fn agent_of_node() -> (Agent, NamedTempFile) {
     let settings = quick_settings();
-    let agent = Agent::start_with(AgentOptions {
-        aggregator: vec!["--config".to_owned(), settings.path().display().to_string()],
-        ..AgentOptions::default()
-    });
+    let agent = Agent::start_with(AgentOptions::configured(&settings));
     (agent, settings)
 }
 
