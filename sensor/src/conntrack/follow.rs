@@ -2,6 +2,8 @@
 //!
 //! Only what is translated is delivered (a filter in the kernel), into a buffer of bounded size. When that was full, what
 //! is missing is read by a dump, at most once a second.
+//!
+//! Known limit: IPVS does not mark what it translates, so that the filter leaves it out.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,6 +17,8 @@ use super::socket::{READ_BYTES, Received, Socket};
 const DUMP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to wait for an event before something else gets its turn.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// More reads than the buffer of events can hold, so that the reading of it ends.
+const WAITING_MAX: usize = 65_536;
 
 /// Where a translation goes.
 pub trait Sink {
@@ -114,18 +118,24 @@ impl<S: Sink> Follower<S> {
         } else {
             PATIENCE
         };
+        self.receive(patience)?;
+        if self.dump_wanted && Instant::now() >= self.dump_allowed {
+            self.make_up()?;
+        }
+        Ok(self.totals)
+    }
+
+    /// One read. False when there was nothing.
+    fn receive(&mut self, patience: Duration) -> io::Result<bool> {
         match self.events.receive(&mut self.buffer, patience)? {
             Received::Bytes(length) => self.take_events(length),
-            Received::Nothing => {}
+            Received::Nothing => return Ok(false),
             Received::Overrun => {
                 self.totals.overruns += 1;
                 self.dump_wanted = true;
             }
         }
-        if self.dump_wanted && Instant::now() >= self.dump_allowed {
-            self.make_up();
-        }
-        Ok(self.totals)
+        Ok(true)
     }
 
     fn take_events(&mut self, length: usize) {
@@ -143,9 +153,15 @@ impl<S: Sink> Follower<S> {
         }
     }
 
-    /// Reads what was missed. What is missed meanwhile leads to another dump.
-    fn make_up(&mut self) {
+    /// Reads what was missed. First what waits: until all of that is read the kernel drops what comes, and says so no
+    /// second time. What is missed after that leads to another dump.
+    fn make_up(&mut self) -> io::Result<()> {
         self.dump_wanted = false;
+        for _ in 0..WAITING_MAX {
+            if !self.receive(Duration::ZERO)? {
+                break;
+            }
+        }
         let (sink, totals) = (&mut self.sink, &mut self.totals);
         let dumped = dump(&self.dumps, &mut |found| take(sink, totals, found));
         if !dumped.is_ok_and(|dumped| !dumped.interrupted) {
@@ -153,6 +169,7 @@ impl<S: Sink> Follower<S> {
             self.dump_wanted = true;
         }
         self.dump_allowed = Instant::now() + DUMP_INTERVAL;
+        Ok(())
     }
 }
 

@@ -157,3 +157,21 @@ fn what_found_no_room_is_dumped() {
         assert_eq!(found.0, ports, "the dump has what the buffer had not");
     });
 }
+
+/// The kernel drops events without a word from when it had no room until all that waits is read.
+#[test]
+fn nothing_is_missed_behind_a_dump() {
+    in_namespace("behind", |listener| {
+        let events = Socket::subscribe(SMALL_BUFFER_BYTES).unwrap();
+        events.keep_only_translated().unwrap();
+        let (_pairs, before) = connect(listener, CONNECTS);
+        let mut found = Ports::default();
+        let mut follower = Follower::new(events, Socket::open().unwrap(), &mut found);
+        run(&mut follower, |totals| totals.overruns > 0);
+        let (_pair, after) = connect(listener, 1);
+        let totals = follower.step().unwrap();
+        assert_eq!((totals.overruns, totals.failures), (1, 0), "{totals:?}");
+        drop(follower);
+        assert_eq!(found.0, before.union(&after).copied().collect());
+    });
+}
