@@ -149,6 +149,16 @@ static __always_inline bool read_tuple(struct __sk_buff *skb, const struct segme
 	       !bpf_skb_load_bytes(skb, 24, tuple->destination_ip, sizeof(tuple->destination_ip));
 }
 
+/* Where a connection that is not established yet goes: what is left of its SYN behind the hooks of netfilter. */
+static __always_inline void note_syn(struct connection *connection, struct __sk_buff *skb,
+				     const struct segment *segment)
+{
+	struct tuple tuple = {};
+
+	if (read_tuple(skb, segment, &tuple))
+		note_departure(connection, &tuple);
+}
+
 static __always_inline void count_packet(struct __sk_buff *skb, enum direction direction)
 {
 	__u32 sent = 0, received = 0, again = 0, retransmits = 0, srtt_us = 0;
@@ -157,7 +167,6 @@ static __always_inline void count_packet(struct __sk_buff *skb, enum direction d
 	struct bpf_sock *sk = skb->sk;
 	struct bpf_tcp_sock *tcp;
 	struct segment segment;
-	struct tuple tuple = {};
 	struct flow *flow;
 
 	if (!sk)
@@ -179,9 +188,8 @@ static __always_inline void count_packet(struct __sk_buff *skb, enum direction d
 			srtt_us = tcp->srtt_us;
 		}
 	}
-	if (direction == EGRESS && segment.syn && !(connection->flags & CONNECTION_ESTABLISHED) &&
-	    read_tuple(skb, &segment, &tuple))
-		note_departure(connection, &tuple);
+	if (direction == EGRESS && segment.syn && !(connection->flags & CONNECTION_ESTABLISHED))
+		note_syn(connection, skb, &segment);
 	bpf_spin_lock(&connection->lock);
 	is_established = connection->flags & CONNECTION_ESTABLISHED;
 	if (direction == EGRESS)
