@@ -4,7 +4,7 @@
 //! totals), `CAP_NET_ADMIN` for dumps and `CAP_BPF` for the map (needed before Linux 5.19), and then only the system calls
 //! of [`seccomp::FOLLOWER_CALLS`](crate::seccomp::FOLLOWER_CALLS). It reads nothing but the kernel's messages and ends with
 //! the sensor. When it ends by itself the sensor goes on without it and says so in the hook's verdict.
-#![expect(unsafe_code, reason = "fork, close_range and _exit")]
+#![expect(unsafe_code, reason = "fork, signal, close_range and _exit")]
 
 use std::collections::HashSet;
 use std::io;
@@ -15,7 +15,7 @@ use caps::Capability;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid, pipe2, read, write};
 
 use super::follow::{Follower, Sink, Totals};
@@ -45,6 +45,9 @@ impl Child {
         events.keep_only_translated()?;
         let dumps = Socket::open()?;
         let (pipe, report) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        // Nobody waits for it, so the kernel is not to keep its status: it is the only child, and the pipe tells its end.
+        // SAFETY: no handler is installed.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
         let parent = getpid();
         // SAFETY: the sensor has one thread when it starts, so that no lock is held by a thread the child has not. The
         // child runs `serve` and ends by `_exit`: nothing of the parent's is dropped twice.

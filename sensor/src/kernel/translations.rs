@@ -23,7 +23,7 @@ use crate::conntrack::follow::{Sink, Taken, Totals};
 
 /// Longer than Linux tries to connect with its usual number of retries (tcp_syn_retries 6: 127 s).
 const FORGOTTEN: Duration = Duration::from_secs(300);
-/// An event that comes later than this after its connection was established is taken for none.
+/// An event that comes later than this after the SYN of an established connection is taken for none.
 const LATEST: Duration = Duration::from_secs(5);
 
 /// The connections.
@@ -71,9 +71,13 @@ impl Translations {
         let map = self.table.map();
         let map = MapHandle::new(map.as_fd(), map.key_bytes(), map.value_bytes())?;
         let child = Child::start(Waiting::new(map))?;
-        self.keep_settled
-            .set(&0_u32.to_ne_bytes(), &1_u32.to_ne_bytes())?;
+        self.set_keep_settled(1)?;
         Ok(child)
+    }
+
+    fn set_keep_settled(&self, keep: u32) -> io::Result<()> {
+        self.keep_settled
+            .set(&0_u32.to_ne_bytes(), &keep.to_ne_bytes())
     }
 
     /// Hears from the follower. True when it has ended, which is then in the verdict.
@@ -86,6 +90,8 @@ impl Translations {
             return false;
         }
         self.follower = None;
+        // No event will come for them. Where this fails the map is swept less often, and what finds no room is counted.
+        let _ = self.set_keep_settled(0);
         for hook in hooks.iter_mut().filter(|hook| hook.is(TRANSLATIONS)) {
             broke(hook, "the process that follows ctnetlink events has ended");
         }

@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 use nodescope_schema::{
     AggregatorHello, FromSensorSink, MAX_MESSAGE_BYTES, OpenFile, PROTOCOL_VERSION, Ping, Record,
-    Refusal, Reply, Request, RequestKind, SensorHello, SensorStatus, decode_from_sensor,
+    Refusal, Reply, Request, RequestKind, SensorHello, SensorStatus, Verdict, decode_from_sensor,
     encode_aggregator_hello, encode_request,
 };
 use nodescope_sensor::packet;
@@ -34,6 +34,8 @@ pub(crate) struct Seen {
     pub(crate) evicted: usize,
     pub(crate) status: SensorStatus,
     pub(crate) pings: BTreeMap<IpAddr, Ping>,
+    /// Rung, verdict and detail of each hook, as it was told last.
+    pub(crate) hooks: BTreeMap<String, (String, Verdict, String)>,
 }
 
 impl Seen {
@@ -64,6 +66,10 @@ impl FromSensorSink for Seen {
             Record::Status(status) => self.status = status,
             Record::Ping(ping) => {
                 self.pings.insert(IpAddr::V6(ping.ip).to_canonical(), ping);
+            }
+            Record::Hook(hook) => {
+                let state = (hook.rung.to_owned(), hook.verdict, hook.detail.to_owned());
+                self.hooks.insert(hook.name.to_owned(), state);
             }
             Record::Flow(_) => self.flows += 1,
             Record::FlowEvicted(_) => self.evicted += 1,

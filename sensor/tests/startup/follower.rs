@@ -1,0 +1,127 @@
+//! The process that follows connection tracking events: what it may do, and what its end is to the sensor.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use nodescope_schema::Verdict;
+
+use crate::common::{Peer, Sensor, Waited, is_root};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const HOOK: &str = "translations";
+const RUNG: &str = "ctnetlink events";
+
+fn start() -> Sensor {
+    Sensor::start(&["--conntrack-events"])
+}
+
+/// What `/proc` says of a process in one line.
+fn field<'a>(status: &'a str, name: &str) -> &'a str {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap().trim_start_matches(':').trim()
+}
+
+/// The only child of the sensor.
+fn follower(sensor: &Sensor) -> u32 {
+    let parent = sensor.child.id().to_string();
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap() {
+        let path = entry.unwrap().path();
+        let Ok(status) = fs::read_to_string(path.join("status")) else {
+            continue;
+        };
+        if field(&status, "PPid") == parent {
+            children.push(field(&status, "Pid").parse().unwrap());
+        }
+    }
+    assert_eq!(children.len(), 1, "{children:?}: {}", sensor.log());
+    children[0]
+}
+
+/// Whether something comes to be so in time.
+fn eventually(is_so: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    is_so()
+}
+
+/// Whether it runs no more; what is left of an orphan is process 1's to remove.
+fn has_ended(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .map_or(true, |status| field(&status, "State").starts_with('Z'))
+}
+
+/// The sensor tells its hook so, and with these words.
+fn tells(peer: &mut Peer, verdict: Verdict, words: &str) {
+    let waited = peer.read_until(PATIENCE, |seen| {
+        seen.hooks.get(HOOK).is_some_and(|(rung, told, detail)| {
+            rung == RUNG && *told == verdict && detail.contains(words)
+        })
+    });
+    assert_eq!(waited, Waited::Done, "{:?}", peer.seen.hooks.get(HOOK));
+}
+
+#[test]
+fn it_keeps_little() {
+    if !is_root() {
+        return;
+    }
+    let sensor = start();
+    let process = format!("/proc/{}", follower(&sensor));
+    let read = || fs::read_to_string(format!("{process}/status")).unwrap();
+    // It confines itself after the sensor has gone on.
+    assert!(eventually(|| field(&read(), "Seccomp") == "2"));
+    let status = read();
+    // CAP_NET_ADMIN is 12, CAP_BPF is 39.
+    let kept = format!("{:016x}", 1_u64 << 12 | 1 << 39);
+    for set in ["CapEff", "CapPrm"] {
+        assert_eq!(field(&status, set), kept, "{set}");
+    }
+    for set in ["CapInh", "CapBnd", "CapAmb"] {
+        assert_eq!(field(&status, set), "0000000000000000", "{set}");
+    }
+    assert_eq!(field(&status, "NoNewPrivs"), "1");
+    // Two sockets, the map and the pipe, beside the standard ones.
+    let descriptors = fs::read_dir(format!("{process}/fd")).unwrap().count();
+    assert_eq!(descriptors, 3 + 4);
+}
+
+#[test]
+fn its_end_is_a_verdict_and_no_more() {
+    if !is_root() {
+        return;
+    }
+    let mut sensor = start();
+    let mut peer = Peer::greeted(&sensor);
+    tells(&mut peer, Verdict::Degraded, "missing");
+    let pid = follower(&sensor);
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+    tells(&mut peer, Verdict::Failed, "has ended");
+    let nothing_is_left = || !Path::new(&format!("/proc/{pid}")).exists();
+    assert!(eventually(nothing_is_left));
+    drop(peer);
+    sensor.serves();
+    // Who comes later hears it too.
+    let mut later = Peer::greeted(&sensor);
+    tells(&mut later, Verdict::Failed, "has ended");
+    assert_eq!(sensor.end(), Some(0), "{}", sensor.log());
+}
+
+#[test]
+fn it_ends_with_the_sensor() {
+    if !is_root() {
+        return;
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        let mut sensor = start();
+        let pid = follower(&sensor);
+        kill(Pid::from_raw(sensor.child.id() as i32), signal).unwrap();
+        sensor.child.wait().unwrap();
+        assert!(eventually(|| has_ended(pid)), "{signal}");
+    }
+}
