@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use common::{Peer, Sensor, is_root};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nodescope_schema::{OpenJvmData, Refusal, RequestKind};
 
 /// `nobody`.
@@ -138,6 +139,44 @@ fn a_tmp_that_is_something_else_leads_nowhere() {
         );
     }
     sensor.serves();
+}
+
+/// Whatever answers there may be slow, or never answer.
+#[test]
+fn a_mount_on_the_way_is_not_entered() {
+    if !is_root() {
+        return;
+    }
+    let mut sensor = Sensor::start(&[]);
+    let mut peer = Peer::greeted(&sensor);
+    let machine = Machine::start("");
+    machine.make_file(&machine.directory, USER);
+    let file = machine.directory.join(machine.process.id().to_string());
+    for (id, covered) in (1..).zip([&machine.directory, &file]) {
+        let mount = BindMount::on(covered);
+        let answer = machine.ask(&mut peer, id);
+        drop(mount);
+        assert_eq!(answer, Err(Refusal::NotFound), "{}", covered.display());
+    }
+    assert_eq!(machine.ask(&mut peer, 9).as_deref(), Ok("data"));
+    sensor.serves();
+}
+
+/// A file or directory mounted on itself.
+struct BindMount<'a>(&'a Path);
+
+impl<'a> BindMount<'a> {
+    fn on(place: &'a Path) -> Self {
+        let none: Option<&str> = None;
+        mount(Some(place), place, none, MsFlags::MS_BIND, none).unwrap();
+        Self(place)
+    }
+}
+
+impl Drop for BindMount<'_> {
+    fn drop(&mut self) {
+        umount2(self.0, MntFlags::MNT_DETACH).unwrap();
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statvfs::fstatvfs;
 use nodescope_schema::{FilesystemSpace, Refusal, StatFilesystem};
 
-use super::mount_table::{Table, mount_of};
+use super::mount_table::{Table, check_mount};
 use super::mounts::Mount;
 use super::{Answers, Given, QUEUE_LENGTH, start_thread};
 
@@ -153,10 +153,7 @@ fn space(mounts: &[Mount]) -> Result<Given, Refusal> {
 fn space_of(mount: &Mount) -> Result<FilesystemSpace, Refusal> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let place = open(&mount.point, flags, Mode::empty()).map_err(refusal)?;
-    // Between the table and here the path may have come to mean another file system.
-    if mount_of(&place) != Some(mount.id) {
-        return Err(Refusal::NotFound);
-    }
+    check_mount(&place, mount)?;
     let found = fstatvfs(&place).map_err(refusal)?;
     let unit = found.fragment_size();
     let bytes = |blocks: u64| blocks.saturating_mul(unit);

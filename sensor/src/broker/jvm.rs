@@ -14,7 +14,6 @@
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::dir::Dir;
@@ -22,8 +21,8 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nodescope_schema::Refusal;
 
-use super::mount_table::{Table, mount_of, read_file};
-use super::mounts::{Mounts, Way};
+use super::mount_table::{Table, check_mount, read_file};
+use super::mounts::{Mount, Mounts, Way};
 use super::process_status::ProcessStatus;
 use super::walk::{self, Owners, file_type, refusal};
 
@@ -63,7 +62,7 @@ impl JvmData {
         let ways = self.own_mounts.fresh().map_err(|_| Refusal::Io)?;
         first(ways.ways_to(&spot).iter(), |way| {
             let temporary = enter(way)?;
-            open_in(temporary.as_fd(), process)
+            open_in(temporary.as_fd(), &way.mount, process)
         })
     }
 }
@@ -90,15 +89,15 @@ fn enter(way: &Way) -> Result<OwnedFd, Refusal> {
     for part in &way.below {
         here = openat(&here, part, DIRECTORY, Mode::empty()).map_err(refusal)?;
     }
-    // Between the table and here a path may have come to mean another file system.
-    if mount_of(&here) == Some(way.mount.id) {
-        Ok(here)
-    } else {
-        Err(Refusal::NotFound)
-    }
+    check_mount(&here, &way.mount)?;
+    Ok(here)
 }
 
-fn open_in(temporary: BorrowedFd<'_>, process: ProcessStatus) -> Result<OwnedFd, Refusal> {
+fn open_in(
+    temporary: BorrowedFd<'_>,
+    mount: &Mount,
+    process: ProcessStatus,
+) -> Result<OwnedFd, Refusal> {
     let stat = fstat(temporary).map_err(refusal)?;
     if stat.st_size > MAX_DIRECTORY_BYTES {
         return Err(Refusal::Forbidden);
@@ -110,17 +109,19 @@ fn open_in(temporary: BorrowedFd<'_>, process: ProcessStatus) -> Result<OwnedFd,
         name.to_bytes().starts_with(b"hsperfdata_").then_some(name)
     });
     first(users.take(MAX_USERS), |name| {
-        open_of_user(temporary, &name, process)
+        open_of_user(temporary, mount, &name, process)
     })
 }
 
 /// Opens the file in the directory of one user, if the process is that user's.
 fn open_of_user(
     temporary: BorrowedFd<'_>,
+    mount: &Mount,
     name: &CStr,
     process: ProcessStatus,
 ) -> Result<OwnedFd, Refusal> {
     let directory = openat(temporary, name, DIRECTORY, Mode::empty()).map_err(refusal)?;
+    check_mount(&directory, mount)?;
     if !is_of(&fstat(&directory).map_err(refusal)?, process.uid) {
         return Err(Refusal::NotFound);
     }
@@ -130,8 +131,9 @@ fn open_of_user(
         base_of_group: false,
     };
     let name = process.own_pid.to_string();
-    let name = OsStr::from_bytes(name.as_bytes());
-    walk::open_file(directory.as_fd(), name, owners, MAX_BYTES)
+    let file = walk::place(directory.as_fd(), OsStr::new(&name))?;
+    check_mount(&file, mount)?;
+    walk::open_place(&file, owners, MAX_BYTES)
 }
 
 /// The rule of HotSpot itself for the directory: nobody else may put anything there.

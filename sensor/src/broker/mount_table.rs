@@ -5,7 +5,9 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::mounts::{Mounts, mount_id};
+use nodescope_schema::Refusal;
+
+use super::mounts::{Mount, Mounts, mount_id};
 
 /// How old the mount table may be.
 const TABLE_AGE: Duration = Duration::from_secs(2);
@@ -37,7 +39,16 @@ pub(super) fn read_file(path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Number of the mount that a descriptor is on.
-pub(super) fn mount_of(place: &OwnedFd) -> Option<u32> {
-    mount_id(&read_file(&format!("/proc/self/fdinfo/{}", place.as_raw_fd())).ok()?)
+/// Whether a descriptor is on this mount: since the table was read a path may have come to mean another file system. To
+/// be called before that is asked anything: it may hang.
+///
+/// # Errors
+/// [`Refusal::NotFound`] when it is not.
+pub(super) fn check_mount(place: &OwnedFd, mount: &Mount) -> Result<(), Refusal> {
+    let info = read_file(&format!("/proc/self/fdinfo/{}", place.as_raw_fd()));
+    if info.is_ok_and(|info| mount_id(&info) == Some(mount.id)) {
+        Ok(())
+    } else {
+        Err(Refusal::NotFound)
+    }
 }

@@ -9,15 +9,16 @@
 //! - In the base a symbolic link is followed if root made it in a directory that only root can write. Links that a user
 //!   made, and all links below the base, are refused.
 //! - The file must be a regular one with a single name, of the right owner and at most as long as its kind allows. It
-//!   is looked at before it is opened: opening a FIFO or a device can have effects.
+//!   is looked at before it is opened, and then opened through the descriptor that was looked at: opening a FIFO or a
+//!   device can have effects, and by then the name may be that of one.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::fcntl::{self, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nodescope_schema::Refusal;
 
 /// Symbolic links followed on the way to a file.
@@ -155,8 +156,7 @@ impl Walk {
 
     /// Enters `name`, or returns the target of the link that it is.
     fn step(&mut self, name: &OsStr, links: Links) -> Result<Option<Vec<u8>>, Refusal> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(self.here(), name, flags, Mode::empty()).map_err(refusal)?;
+        let fd = place(self.here(), name)?;
         let stat = fstat(&fd).map_err(refusal)?;
         match file_type(&stat) {
             SFlag::S_IFDIR if self.owners.trust_directory(&stat, links == Links::OfRoot) => {
@@ -204,16 +204,28 @@ pub fn open_file(
     owners: Owners,
     max_bytes: u64,
 ) -> Result<OwnedFd, Refusal> {
-    let before = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(refusal)?;
-    check_file(&before, owners, max_bytes)?;
-    let flags = OFlag::O_RDONLY
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NONBLOCK
-        | OFlag::O_NOCTTY
-        | OFlag::O_CLOEXEC;
-    let fd = openat(directory, name, flags, Mode::empty()).map_err(refusal)?;
-    check_file(&fstat(&fd).map_err(refusal)?, owners, max_bytes)?;
-    Ok(fd)
+    open_place(&place(directory, name)?, owners, max_bytes)
+}
+
+/// A descriptor that stands for what has this name in `directory`, be it a link; nothing can be read from it.
+///
+/// # Errors
+/// As [`open`].
+pub fn place(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Refusal> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(directory, name, flags, Mode::empty()).map_err(refusal)
+}
+
+/// Opens the very file that a descriptor of [`place`] stands for, whatever has its name by now.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_place(place: &OwnedFd, owners: Owners, max_bytes: u64) -> Result<OwnedFd, Refusal> {
+    check_file(&fstat(place).map_err(refusal)?, owners, max_bytes)?;
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    // Who has a lease on the file could else keep this waiting.
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    fcntl::open(path.as_str(), flags, Mode::empty()).map_err(refusal)
 }
 
 fn check_file(stat: &FileStat, owners: Owners, max_bytes: u64) -> Result<(), Refusal> {

@@ -262,3 +262,20 @@ fn a_user_part_belongs_to_root_or_the_user() {
     own("lib/runtime/link", 0);
     assert!(read(root.path(), "/lib/runtime/link", "config", anna).is_ok());
 }
+
+#[test]
+fn what_is_opened_is_what_was_looked_at() {
+    let root = tree();
+    let file = root.path().join("lib/runtime/a/config");
+    let directory = File::open(file.parent().unwrap()).unwrap();
+    let found = place(directory.as_fd(), OsStr::new("config")).unwrap();
+    fs::rename(&file, file.with_file_name("old")).unwrap();
+    nix::unistd::mkfifo(&file, Mode::from_bits_truncate(0o644)).unwrap();
+    let mut text = String::new();
+    let opened = open_place(&found, me(), LIMIT).unwrap();
+    File::from(opened).read_to_string(&mut text).unwrap();
+    assert_eq!(text, "right");
+    let found = place(directory.as_fd(), OsStr::new("config")).unwrap();
+    let opened = open_place(&found, me(), LIMIT);
+    assert_eq!(opened.err(), Some(Refusal::Forbidden));
+}
