@@ -27,25 +27,17 @@ use nodescope_schema::{FilesystemSpace, Refusal, StatFilesystem};
 
 use super::mount_table::{Table, check_mount};
 use super::mounts::Mount;
-use super::{Answers, Given, QUEUE_LENGTH, start_thread};
+use super::{Answers, Given, Job, QUEUE_LENGTH, start_thread};
 
 /// Threads for file systems that may hang: as many dead servers at once cost nothing but their own numbers.
 pub const REMOTE_THREADS: usize = 8;
 /// Requests that wait for those threads.
 const REMOTE_QUEUE_LENGTH: usize = 64;
 
-/// A request.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) connection: u64,
-    pub(super) id: u64,
-    pub(super) filesystem: StatFilesystem,
-}
-
 /// A request with the ways to its file system.
 #[derive(Debug)]
 struct RemoteJob {
-    job: Job,
+    job: Job<StatFilesystem>,
     mounts: Vec<Mount>,
 }
 
@@ -53,7 +45,7 @@ struct RemoteJob {
 type UnderWay = Arc<Mutex<HashSet<StatFilesystem>>>;
 
 /// Starts the threads, which answer what comes through the queue that is returned.
-pub(super) fn start(answers: &Answers) -> io::Result<SyncSender<Job>> {
+pub(super) fn start(answers: &Answers) -> io::Result<SyncSender<Job<StatFilesystem>>> {
     let (jobs, job_queue) = sync_channel(QUEUE_LENGTH);
     let (remote, remote_queue) = sync_channel(REMOTE_QUEUE_LENGTH);
     let remote_queue = Arc::new(Mutex::new(remote_queue));
@@ -85,7 +77,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn serve(&mut self, jobs: &Receiver<Job>) {
+    fn serve(&mut self, jobs: &Receiver<Job<StatFilesystem>>) {
         for job in jobs {
             let (connection, id) = (job.connection, job.id);
             if let Some(result) = self.handle(job)
@@ -97,19 +89,19 @@ impl Desk {
     }
 
     /// The answer, unless another thread will give it.
-    fn handle(&mut self, job: Job) -> Option<Result<Given, Refusal>> {
+    fn handle(&mut self, job: Job<StatFilesystem>) -> Option<Result<Given, Refusal>> {
         let mounts = match self.table.fresh() {
-            Ok(table) => table.of(job.filesystem),
+            Ok(table) => table.of(job.wanted),
             Err(_) => return Some(Err(Refusal::Io)),
         };
         // The best way comes first.
         if mounts.first().is_none_or(|best| best.is_local) {
             return Some(space(&mounts));
         }
-        if !lock(&self.under_way).insert(job.filesystem) {
+        if !lock(&self.under_way).insert(job.wanted) {
             return Some(Err(Refusal::Busy));
         }
-        let filesystem = job.filesystem;
+        let filesystem = job.wanted;
         let taken = self.remote.try_send(RemoteJob { job, mounts });
         taken.is_err().then(|| {
             lock(&self.under_way).remove(&filesystem);
@@ -126,7 +118,7 @@ fn serve_remote(queue: &Mutex<Receiver<RemoteJob>>, under_way: &UnderWay, answer
             return;
         };
         let result = space(&mounts);
-        lock(under_way).remove(&job.filesystem);
+        lock(under_way).remove(&job.wanted);
         if !answers.give(job.connection, job.id, result) {
             return;
         }

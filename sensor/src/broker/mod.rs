@@ -1,11 +1,12 @@
-//! The file broker: opens the files of a closed table for the client, in a thread of its own so that a slow file system
-//! never holds up the stream, and the performance data of Java virtual machines, see [`jvm`]; and tells how full file
-//! systems are, see [`filesystems`].
+//! The file broker: opens the files of a closed table for the client, and the performance data of Java virtual machines,
+//! see [`jvm`]; and tells how full file systems are, see [`filesystems`]. Each in a thread of its own, so that a slow
+//! file system never holds up the stream.
 //!
-//! [`arguments`] checks a request's form, [`kinds`] says which paths it means, [`walk`] opens one of them safely. The
-//! thread has a queue of [`QUEUE_LENGTH`] requests; when it is full, or more come than [`OPENS_PER_SECOND`], the request
-//! is refused and the client asks later. A file system that hangs takes the broker with it until it answers, and
-//! nothing else.
+//! [`arguments`] checks a request's form, [`kinds`] says which paths it means, [`walk`] opens one of them safely. Each
+//! thread has a queue of [`QUEUE_LENGTH`] requests; when it is full, or more come than [`OPENS_PER_SECOND`] in all, the
+//! request is refused and the client asks later. A file system that hangs takes the requests of that thread with it
+//! until it answers, and nothing else: the image of a container, where performance data is, may be fetched as it is
+//! read.
 
 pub mod arguments;
 pub mod filesystems;
@@ -38,14 +39,16 @@ use walk::Owners;
 pub const OPENS_PER_SECOND: u32 = 500;
 /// Files opened at once after a quiet time: a client that starts on a node with a thousand containers.
 pub const OPENS_BURST: u32 = 2000;
-/// Requests that wait for the thread; with more the request is refused.
+/// Requests that wait for one thread; with more the request is refused.
 pub const QUEUE_LENGTH: usize = 256;
 
 /// The stream's side of the broker.
 #[derive(Debug)]
 pub struct Broker {
-    jobs: SyncSender<Job>,
-    filesystems: SyncSender<filesystems::Job>,
+    files: SyncSender<Job<Query>>,
+    /// Of processes.
+    jvm_data: SyncSender<Job<u32>>,
+    filesystems: SyncSender<Job<StatFilesystem>>,
     answers: Receiver<Answer>,
     wake: Arc<EventFd>,
     bucket: TokenBucket,
@@ -93,20 +96,12 @@ impl Answers {
     }
 }
 
+/// A request for a thread.
 #[derive(Debug)]
-struct Job {
+struct Job<T> {
     connection: u64,
     id: u64,
-    wanted: Wanted,
-}
-
-/// A file to open.
-#[derive(Debug)]
-enum Wanted {
-    /// Of the table.
-    File(Query),
-    /// Performance data of this process.
-    JvmData(u32),
+    wanted: T,
 }
 
 impl Broker {
@@ -118,21 +113,19 @@ impl Broker {
         let wake = Arc::new(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
         )?);
-        let (jobs, job_queue) = sync_channel::<Job>(QUEUE_LENGTH);
-        let (answer_queue, answers) = sync_channel(QUEUE_LENGTH);
-        let answer_queue = Answers {
-            queue: answer_queue,
+        let (queue, answers) = sync_channel(QUEUE_LENGTH);
+        let threads = Answers {
+            queue,
             wake: Arc::clone(&wake),
         };
-        let filesystems = filesystems::start(&answer_queue)?;
-        start_thread("broker", move || serve(&files, &job_queue, &answer_queue))?;
-        let bucket = TokenBucket::new(OPENS_PER_SECOND, OPENS_BURST, Instant::now());
+        let mut jvm_data = JvmData::default();
         Ok(Self {
-            jobs,
-            filesystems,
+            files: start_opening("broker", &threads, move |query| files.open(query))?,
+            jvm_data: start_opening("jvm_data", &threads, move |pid| jvm_data.open(*pid))?,
+            filesystems: filesystems::start(&threads)?,
             answers,
             wake,
-            bucket,
+            bucket: TokenBucket::new(OPENS_PER_SECOND, OPENS_BURST, Instant::now()),
         })
     }
 
@@ -150,8 +143,7 @@ impl Broker {
         if !self.bucket.take(now) {
             return Err(Refusal::RateLimited);
         }
-        let wanted = Wanted::File(Query::check(request)?);
-        self.enqueue(connection, id, wanted)
+        enqueue(&self.files, connection, id, Query::check(request)?)
     }
 
     /// Asks for the performance data of a Java virtual machine.
@@ -171,16 +163,7 @@ impl Broker {
         if request.pid == 0 {
             return Err(Refusal::BadArgument);
         }
-        self.enqueue(connection, id, Wanted::JvmData(request.pid))
-    }
-
-    fn enqueue(&self, connection: u64, id: u64, wanted: Wanted) -> Result<(), Refusal> {
-        let job = Job {
-            connection,
-            id,
-            wanted,
-        };
-        self.jobs.try_send(job).map_err(|_| Refusal::RateLimited)
+        enqueue(&self.jvm_data, connection, id, request.pid)
     }
 
     /// Asks for the space of a file system.
@@ -197,14 +180,7 @@ impl Broker {
         if !self.bucket.take(now) {
             return Err(Refusal::RateLimited);
         }
-        let job = filesystems::Job {
-            connection,
-            id,
-            filesystem,
-        };
-        self.filesystems
-            .try_send(job)
-            .map_err(|_| Refusal::RateLimited)
+        enqueue(&self.filesystems, connection, id, filesystem)
     }
 
     /// Readable when there are answers.
@@ -220,6 +196,20 @@ impl Broker {
             self.answers.try_recv().ok()
         })
     }
+}
+
+fn enqueue<T>(
+    queue: &SyncSender<Job<T>>,
+    connection: u64,
+    id: u64,
+    wanted: T,
+) -> Result<(), Refusal> {
+    let job = Job {
+        connection,
+        id,
+        wanted,
+    };
+    queue.try_send(job).map_err(|_| Refusal::RateLimited)
 }
 
 /// A thread needs little; musl's and glibc's defaults differ.
@@ -238,18 +228,23 @@ fn start_thread(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<
     started.recv().map_err(io::Error::other)
 }
 
-fn serve(files: &Files, jobs: &Receiver<Job>, answers: &Answers) {
-    let mut jvm_data = JvmData::default();
-    for job in jobs {
-        let opened = match &job.wanted {
-            Wanted::File(query) => files.open(query),
-            Wanted::JvmData(pid) => jvm_data.open(*pid),
-        };
-        let result = opened.map(Given::File);
-        if !answers.give(job.connection, job.id, result) {
-            return;
+/// Starts a thread that opens what comes through the queue that is returned.
+fn start_opening<T: Send + 'static>(
+    name: &str,
+    answers: &Answers,
+    mut open: impl FnMut(&T) -> Result<OwnedFd, Refusal> + Send + 'static,
+) -> io::Result<SyncSender<Job<T>>> {
+    let (jobs, queue) = sync_channel::<Job<T>>(QUEUE_LENGTH);
+    let answers = answers.clone();
+    start_thread(name, move || {
+        for job in queue {
+            let result = open(&job.wanted).map(Given::File);
+            if !answers.give(job.connection, job.id, result) {
+                return;
+            }
         }
-    }
+    })?;
+    Ok(jobs)
 }
 
 /// The node's files, seen from a root directory.
