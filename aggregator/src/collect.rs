@@ -4,6 +4,7 @@
 //! model what it found under a short lock.
 
 mod applications;
+mod hanging;
 mod jvms;
 mod pings;
 mod volumes;
@@ -28,7 +29,6 @@ use crate::metrics::own::{Metrics, Usage};
 use crate::model::listen_series::NamespaceJob;
 use crate::model::listens::{parse_fib_trie, parse_if_inet6};
 use crate::model::{GlobalLabels, Model};
-use crate::monotonic_ns;
 use crate::node::{Collectors, Readings};
 
 /// How often listening sockets' namespaces are read: addresses come and go seldom, new listeners should show soon.
@@ -83,6 +83,7 @@ impl Collect {
         tokio::join!(
             self.node(),
             self.containers(),
+            self.applications(),
             self.namespaces(),
             self.volumes(),
             self.filesystems(),
@@ -128,21 +129,7 @@ impl Collect {
                 }
             }
             self.identify_pods().await;
-            self.applications().await;
             tokio::time::sleep(self.interval).await;
-        }
-    }
-
-    /// What kinds of programs the containers run.
-    async fn applications(&self) {
-        let jobs = lock(&self.model).processes_to_read(monotonic_ns());
-        if jobs.is_empty() {
-            return;
-        }
-        let host = self.host.clone();
-        let read = tokio::task::spawn_blocking(move || applications::read(&host, jobs));
-        for (job, programs) in read.await.unwrap_or_else(resume) {
-            lock(&self.model).set_applications(&job, programs, monotonic_ns());
         }
     }
 

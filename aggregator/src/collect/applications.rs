@@ -1,29 +1,57 @@
 //! Reads the command lines of containers' processes: `cgroup.procs` says which they are, `/proc/PID/cmdline` is readable
 //! by all.
 
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::hanging::Hanging;
+use super::{Collect, resume};
+use crate::app::lock;
 use crate::applications::{MAX_CMDLINE_BYTES, application_type};
 use crate::cgroupfs::CgroupMounts;
 use crate::host::HostRoot;
 use crate::jvm::is_jvm;
 use crate::model::applications::{ProcessesJob, Programs};
+use crate::monotonic_ns;
 
 /// Processes of a container that are looked at. The first ones of a container usually are those that say what it is.
 const PROCESSES_PER_CONTAINER: usize = 64;
 
-/// What was found in a container.
-pub(super) type Found = (ProcessesJob, Programs);
+impl Collect {
+    /// Looks at the processes of each container, again and again.
+    pub(super) async fn applications(&self) {
+        let mut hanging = Hanging::default();
+        loop {
+            let jobs = lock(&self.model).processes_to_read(monotonic_ns());
+            if !jobs.is_empty() {
+                self.look_at(jobs, &mut hanging).await;
+            }
+            tokio::time::sleep(self.interval).await;
+        }
+    }
 
-/// Looks at the processes of each container. It blocks.
-pub(super) fn read(host: &HostRoot, jobs: Vec<ProcessesJob>) -> Vec<Found> {
-    let Ok(mounts) = CgroupMounts::discover(host) else {
-        return Vec::new();
-    };
-    jobs.into_iter()
-        .map(|job| {
-            let programs = programs(host, &mounts, &job);
-            (job, programs)
-        })
-        .collect()
+    /// A container that hangs is looked at again when the read is over; what was found before stays.
+    async fn look_at(&self, jobs: Vec<ProcessesJob>, hanging: &mut Hanging<Arc<str>>) {
+        let host = self.host.clone();
+        let mounts = tokio::task::spawn_blocking(move || CgroupMounts::discover(&host)).await;
+        let Ok(mounts) = mounts.unwrap_or_else(resume).map(Arc::new) else {
+            return;
+        };
+        for job in jobs {
+            let (host, mounts, id) = (self.host.clone(), Arc::clone(&mounts), Arc::clone(&job.id));
+            let read = move || (programs(&host, &mounts, &job), job);
+            match hanging.read(id, read).await {
+                Ok((programs, job)) => {
+                    lock(&self.model).set_applications(&job, programs, monotonic_ns())
+                }
+                Err(error) => {
+                    self.metrics.add_collector_error("applications");
+                    debug!(%error, "Programs of a container are not known.");
+                }
+            }
+        }
+    }
 }
 
 fn programs(host: &HostRoot, mounts: &CgroupMounts, job: &ProcessesJob) -> Programs {
@@ -114,11 +142,14 @@ mod tests {
     }
 
     fn round(host: &HostRoot, model: &mut Model, now_ns: u64) -> Vec<Programs> {
-        let found = read(host, model.processes_to_read(now_ns));
-        for (job, programs) in &found {
-            model.set_applications(job, programs.clone(), now_ns);
-        }
-        found.into_iter().map(|(_, programs)| programs).collect()
+        let mounts = CgroupMounts::discover(host).unwrap();
+        let jobs = model.processes_to_read(now_ns);
+        let look = |job: ProcessesJob| {
+            let found = programs(host, &mounts, &job);
+            model.set_applications(&job, found.clone(), now_ns);
+            found
+        };
+        jobs.into_iter().map(look).collect()
     }
 
     #[test]

@@ -4,16 +4,16 @@
 //! stayed open would keep the container's root file system busy, and a runtime that removes the container would fail to
 //! unmount it.
 //!
-//! A machine whose file is not to be had (it may be switched off, or out of reach) is tried again later and later.
+//! A machine whose file is not to be had (it may be switched off, out of reach, or hang) is tried again later and later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nodescope_schema::{OpenJvmData, Refusal};
 use tracing::debug;
 
-use super::{Collect, resume};
+use super::Collect;
+use super::hanging::{Hanging, Hangs};
 use crate::app::lock;
 use crate::containers::{OpenError, ReadError, read_capped};
 use crate::jvm::{JvmStatistics, MAX_BYTES, PerfDataError};
@@ -24,11 +24,15 @@ const ROUNDS: u32 = 3;
 /// Most rounds that a machine is left alone after it could not be read.
 const MAX_PAUSE: u32 = 20;
 
-/// How long reading a file may take; it is in memory, unless its file system has a problem.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// A machine: container and process.
+type Machine = (Arc<str>, u32);
 
-/// Machines that could not be read, by container and process.
-type Pauses = HashMap<(Arc<str>, u32), Pause>;
+/// Machines that could not be read.
+#[derive(Debug, Default)]
+struct Unread {
+    pauses: HashMap<Machine, Pause>,
+    hanging: Hanging<Machine>,
+}
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Pause {
@@ -56,6 +60,9 @@ enum Failure {
     /// The sensor is away or too busy, or the file system is: what was read before stays.
     #[error("{0}")]
     Later(&'static str),
+    /// The file hangs.
+    #[error(transparent)]
+    Hangs(#[from] Hangs),
     /// There is no file.
     #[error("no performance data")]
     Missing,
@@ -67,15 +74,15 @@ enum Failure {
 impl Collect {
     /// Reads them now and then.
     pub(super) async fn jvms(&self) {
-        let mut pauses = Pauses::new();
+        let mut unread = Unread::default();
         loop {
             let jobs = lock(&self.model).jvms_to_read();
-            pauses.retain(|(id, pid), _| {
+            unread.pauses.retain(|(id, pid), _| {
                 jobs.iter()
                     .any(|job| job.id == *id && job.pids.contains(pid))
             });
             for job in jobs {
-                match self.jvms_of(&job, &mut pauses).await {
+                match self.jvms_of(&job, &mut unread).await {
                     Ok(found) => lock(&self.model).set_jvms(&job, found),
                     Err(reason) => {
                         debug!(reason, "Java virtual machines cannot be read now.");
@@ -91,23 +98,24 @@ impl Collect {
     async fn jvms_of(
         &self,
         job: &JvmsJob,
-        pauses: &mut Pauses,
+        unread: &mut Unread,
     ) -> Result<Vec<JvmStatistics>, &'static str> {
         let mut found = Vec::new();
         for pid in &job.pids {
             let key = (Arc::clone(&job.id), *pid);
-            if let Some(pause) = pauses.get_mut(&key).filter(|pause| pause.left > 0) {
+            let pause = unread.pauses.get_mut(&key);
+            if let Some(pause) = pause.filter(|pause| pause.left > 0) {
                 pause.left -= 1;
                 continue;
             }
-            match self.jvm(*pid).await {
+            match self.jvm(&key, &mut unread.hanging).await {
                 Ok(statistics) => {
-                    pauses.remove(&key);
+                    unread.pauses.remove(&key);
                     found.push(statistics);
                 }
                 Err(Failure::Later(reason)) => return Err(reason),
                 Err(failure) => {
-                    let pause = pauses.entry(key).or_default();
+                    let pause = unread.pauses.entry(key).or_default();
                     *pause = pause.again();
                     self.tell(*pid, &failure);
                 }
@@ -117,22 +125,25 @@ impl Collect {
     }
 
     fn tell(&self, pid: u32, failure: &Failure) {
-        if matches!(failure, Failure::Broken(_)) {
+        if matches!(failure, Failure::Broken(_) | Failure::Hangs(_)) {
             self.metrics.add_collector_error("jvm");
         }
         debug!(pid, %failure, "A Java virtual machine is not shown.");
     }
 
-    async fn jvm(&self, pid: u32) -> Result<JvmStatistics, Failure> {
+    async fn jvm(
+        &self,
+        machine: &Machine,
+        hanging: &mut Hanging<Machine>,
+    ) -> Result<JvmStatistics, Failure> {
+        hanging.check(machine)?;
+        let pid = machine.1;
         let file = self.broker.open_jvm_data(OpenJvmData { pid }).await?;
-        let read = tokio::task::spawn_blocking(move || {
+        let read = move || {
             let bytes = read_capped(file, MAX_BYTES)?;
             Ok(JvmStatistics::parse(&bytes)?)
-        });
-        match tokio::time::timeout(READ_TIMEOUT, read).await {
-            Ok(read) => read.unwrap_or_else(resume),
-            Err(_elapsed) => Err(Failure::Later("a file is not read in time")),
-        }
+        };
+        hanging.read(machine.clone(), read).await?
     }
 }
 

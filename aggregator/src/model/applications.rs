@@ -51,7 +51,7 @@ pub struct ProcessesJob {
     /// Its index in the model.
     pub container: usize,
     /// Its value of the label `container_id`.
-    id: Arc<str>,
+    pub id: Arc<str>,
     /// Its cgroups with processes: whether in the v2 tree, and the path.
     pub cgroups: Vec<(bool, Vec<u8>)>,
     changes: u64,
