@@ -170,7 +170,8 @@ impl Model {
     pub fn log_owner_of_class(&self, class: &Class) -> LogOwner {
         match self.owners.container(class) {
             Owner::Container(index) => self.log_owner_at(index),
-            Owner::NotYet => LogOwner::NotYet,
+            // What waits too long for room is counted as unclaimed.
+            Owner::NotYet | Owner::NoRoom => LogOwner::NotYet,
             Owner::Nobody => LogOwner::Nobody,
         }
     }
