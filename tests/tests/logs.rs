@@ -173,10 +173,11 @@ fn podman_k8s_file() {
     let agent = Agent::start_beside(podman.sandbox());
     let name = unique("logs");
     podman.run_load(
-        &format!("--name {name} --log-driver k8s-file --log-opt max-size=2mb"),
-        "log --count 100000 --per-second 20000 --hold yes",
+        // A rotated file is gone at once. Each lasts two seconds here, so that it is seen.
+        &format!("--name {name} --log-driver k8s-file --log-opt max-size=4mb"),
+        "log --count 200000 --per-second 20000 --hold yes",
     );
-    counts(&agent, &format!("/podman/{name}"), 100_000);
+    counts(&agent, &format!("/podman/{name}"), 200_000);
 }
 
 #[test]

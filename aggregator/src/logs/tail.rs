@@ -47,6 +47,7 @@ pub struct Tail {
     grown_at_ms: u64,
     changed: (i64, i64),
     is_at_end: bool,
+    is_removed: bool,
     is_truncated: bool,
     has_no_room: bool,
     published: Published,
@@ -93,6 +94,7 @@ impl Tail {
             grown_at_ms: now_ms,
             changed: (0, 0),
             is_at_end: false,
+            is_removed: false,
             is_truncated: false,
             has_no_room: false,
             published: Published::default(),
@@ -251,7 +253,14 @@ impl Tail {
 
     fn watch(&mut self, look: Option<Look>, now_ms: u64) {
         let Some(look) = look else { return };
-        if self.grown_at_ms == now_ms {
+        let lost_its_name = look.is_removed && !self.is_removed;
+        self.is_removed = look.is_removed;
+        if lost_its_name {
+            // Another one has its place, and may lose it as soon: there is no second name to find that by.
+            self.changed = look.changed;
+            self.pause_ms = FIRST_PAUSE_MS;
+            self.ask_at_ms = now_ms;
+        } else if self.grown_at_ms == now_ms {
             self.changed = look.changed;
             self.ask_soon(now_ms);
         } else if look.changed != self.changed {

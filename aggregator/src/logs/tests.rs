@@ -289,6 +289,24 @@ async fn removed_and_made_again() {
 }
 
 #[tokio::test]
+async fn one_that_took_its_place_is_asked_for_at_once() {
+    let mut node = Node::new();
+    node.log(5);
+    node.turn().await;
+    node.turn().await;
+    let wants = |node: &Node| node.tail.want(node.now_ms, || None, 0);
+    node.log(3);
+    fs::write(node.path(1), "").unwrap();
+    fs::rename(node.path(1), node.path(0)).unwrap();
+    node.log(2);
+    // The old one grew and lost its name in the same moment.
+    node.now_ms += 100;
+    node.read(u64::MAX);
+    assert!(matches!(wants(&node), Some(Want::Newer(_))));
+    node.is_exact().await;
+}
+
+#[tokio::test]
 async fn lines_without_an_end_are_waited_for() {
     let mut node = Node::new();
     node.append("ERROR one");
