@@ -28,9 +28,10 @@ container_image() {
     tar -C "$root" -cf /run/image.tar .
 }
 
-# What the containers of a runtime connect to, where they listen, and how large the file systems of their volumes are.
+# What the containers of a runtime connect to, where they listen, how large the file systems of their volumes are, and what
+# they log: container RUNTIME PORT DRIVER_OF_FILES
 container() {
-    local runtime=$1 port=$2 id=/$1/web line
+    local runtime=$1 port=$2 driver=$3 id=/$1/web line
     check "$runtime runs a container" quietly "$runtime" run --detach --name web --network host \
         --volume /srv/disk:/data --volume named:/named load:1 /bin/nodescope-load serve --listen "127.0.0.1:$port"
     line=$("$runtime" run --name caller --network host load:1 /bin/nodescope-load connect --to "127.0.0.1:$port" \
@@ -43,8 +44,14 @@ container() {
     expect "$(bytes_of /srv/disk)" "$size" "container_id=$id" mount_point=/data
     expect "$(bytes_of /)" "$size" "container_id=$id" mount_point=/named
     expect 1 container_info "container_id=$id" "$(image_label "$runtime")"
+    check "$runtime runs a container that logs to the journal" quietly "$runtime" run --detach --name talker \
+        --network host --log-driver journald load:1 /bin/nodescope-load log --count 400 --per-second 200 --hold yes
+    expect_lines "/$runtime/talker" journald 400
+    check "$runtime runs a container that logs to a file" quietly "$runtime" run --detach --name writer \
+        --network host --log-driver "$driver" load:1 /bin/nodescope-load log --count 400 --per-second 200 --hold yes
+    expect_lines "/$runtime/writer" stdout/stderr 400
     settle
-    check "$runtime stops it" quietly "$runtime" rm --force web caller
+    check "$runtime stops them" quietly "$runtime" rm --force web caller talker writer
 }
 quietly() { "$@" >/dev/null; }
 image_label() { [ "$1" = docker ] && echo image=load:1 || echo image=localhost/load:1; }
@@ -54,7 +61,7 @@ docker_containers() {
     echo '{ "bridge": "none", "iptables": false, "storage-driver": "vfs" }' >/etc/docker/daemon.json
     check "docker starts" systemctl start docker
     docker import /run/image.tar load:1 >/dev/null
-    container docker 7402
+    container docker 7402 json-file
     systemctl stop docker docker.socket containerd
 }
 
@@ -62,7 +69,7 @@ podman_containers() {
     printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n' \
         >/etc/containers/storage.conf
     podman import --quiet /run/image.tar load:1 >/dev/null
-    container podman 7403
+    container podman 7403 k8s-file
 }
 
 start_package

@@ -152,6 +152,14 @@ expect_tcp() {
     expect "$7" container_net_tcp_bytes_received_total "${labels[@]}"
 }
 
+# A quarter of this many lines of `nodescope-load log` at each level: expect_lines CONTAINER_ID SOURCE LINES
+expect_lines() {
+    local level
+    for level in error warning info debug; do
+        expect $(($3 / 4)) container_log_messages_total "container_id=$1" "source=$2" "level=$level"
+    done
+}
+
 # A namespace with one link to ours: netns NAME INDEX gives 10.99.INDEX.1 here and 10.99.INDEX.2 inside.
 netns() {
     ip netns add "$1"

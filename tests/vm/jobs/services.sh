@@ -50,14 +50,26 @@ traffic() {
     settle
 }
 
+# What a service says: journald has it, whose files the aggregator reads by a group that the unit gives it.
+messages() {
+    expect 1 nodescope_journal_readable
+    service talker -- "$bin/nodescope-load" log --count 400 --per-second 200 --hold yes
+    expect_lines "$(unit_id talker)" journald 400
+    settle
+}
+
 # What happens after a death is counted by the next one.
 deaths() {
-    local unit
+    local unit lines=400
     for unit in nodescope-sensor nodescope-aggregator; do
         systemctl kill --signal=KILL "$unit"
         check "systemd starts $unit again" eventually restarted "$unit"
         check "ready again" eventually is_ready
         traffic "after-${unit#nodescope-}" 7401
+        # A new aggregator begins at zero and reads nothing again.
+        [ "$unit" = nodescope-sensor ] || lines=0
+        expect_lines "$(unit_id talker)" journald "$lines"
+        settle
     done
 }
 
@@ -79,6 +91,7 @@ start_package
 serve server 127.0.0.1:7401
 sandboxes
 traffic client 7401
+messages
 deaths
 strict
 no_complaints
