@@ -15,11 +15,11 @@ readonly connects=8
 # The delay under which what the machine adds is measured.
 readonly other_delay=5
 
-# Settings of the packaged unit about the network and capabilities, as properties; systemd-run takes names of networks
-# only alone. The unit gets its socket from another one; here the sensor makes it and gives it away.
+# Settings of the packaged unit about the network, capabilities and the memory that BPF takes, as properties; systemd-run
+# takes names of networks only alone. The unit gets its socket from another one; here the sensor makes it and gives it away.
 restrictions() {
     local unit=../systemd/nodescope-sensor.service
-    grep -E '^(RestrictAddressFamilies|SocketBindDeny)=' "$unit" | sed 's/^/--property=/'
+    grep -E '^(RestrictAddressFamilies|SocketBindDeny|LimitMEMLOCK)=' "$unit" | sed 's/^/--property=/'
     sed -n 's/^CapabilityBoundingSet=.*/--property=& CAP_CHOWN/p' "$unit"
     sed -n 's/^IPAddressDeny=//p' "$unit" | tr ' ' '\n' | sed 's/^/--property=IPAddressDeny=/'
 }
@@ -27,12 +27,15 @@ restrictions() {
 start_restricted() {
     local properties
     mapfile -t properties < <(restrictions)
-    check "${#properties[@]} restrictions" [ "${#properties[@]}" -eq 8 ]
+    check "${#properties[@]} restrictions" [ "${#properties[@]}" -eq 9 ]
     systemd-run --quiet --unit=nodescope-sensor --property=Type=exec --property=RuntimeDirectory=nodescope \
         "${properties[@]}" "$bin/nodescope-sensor" --socket "$sensor_socket" --client-user nodescope \
         --poll-interval-ms 250 --ping-interval-s 1
     start_aggregator
-    check "ready" eventually is_ready
+    eventually is_ready && ok "ready" && return
+    fail "ready"
+    report_trouble
+    finish
 }
 
 tcp_rtt() { metric container_net_tcp_rtt_seconds "container_id=$(unit_id probe)" "destination=$far"; }
