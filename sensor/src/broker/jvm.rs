@@ -2,27 +2,22 @@
 //! machine maps and keeps current (HotSpot's `perfMemory_posix.cpp`). The aggregator reads it; nothing of it is here.
 //!
 //! Why the sensor: the file is readable by its user alone, and another process's root by nobody without
-//! `CAP_SYS_PTRACE`. That right is not kept either, since with it one may read the memory of every process. Instead
-//! the process's mount table, which all may read, says on which file system its `/tmp` is and where; the same place is
-//! reached through the sensor's own mounts with the search permission the broker has anyway. No symbolic link is
-//! followed, no other mount entered, and the file must be a regular one of the process's own user, in a directory that
-//! only this user can write. So whatever number is asked for, one gets what that very process wrote for others to read.
-//!
-//! Known limits: a `/tmp` that is mounted in the container's namespace alone (`docker run --tmpfs /tmp`, rootless
-//! runtimes), that is a symbolic link, or whose users are mapped by the mount (idmapped) is not reached; nor is one on a
-//! network file system, which could hang.
+//! `CAP_SYS_PTRACE`, see [`super::process_root`] for the way there. The file must be a regular one of the process's
+//! own user, in a directory that only this user can write. So whatever number is asked for, one gets what that very
+//! process wrote for others to read. A `/tmp` whose users are mapped by the mount (idmapped) is not reached.
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::dir::Dir;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nodescope_schema::Refusal;
 
-use super::mount_table::{Table, check_mount, read_file};
-use super::mounts::{Mount, Mounts, Way};
+use super::mount_table::{check_mount, read_file};
+use super::mounts::Mount;
+use super::process_root::{self, DIRECTORY, ProcessRoots};
 use super::process_status::ProcessStatus;
 use super::walk::{self, Owners, file_type, refusal};
 
@@ -37,15 +32,10 @@ const MAX_NAMES: usize = 16_384;
 /// Directories `hsperfdata_*` looked into.
 const MAX_USERS: usize = 64;
 
-const DIRECTORY: OFlag = OFlag::O_PATH
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_CLOEXEC);
-
 /// Opens performance data.
 #[derive(Debug, Default)]
 pub struct JvmData {
-    own_mounts: Table,
+    roots: ProcessRoots,
 }
 
 impl JvmData {
@@ -54,43 +44,13 @@ impl JvmData {
     /// # Errors
     /// [`Refusal::NotFound`] if there is none or no way to it, [`Refusal::Forbidden`] if it is not as it should be.
     pub fn open(&mut self, pid: u32) -> Result<OwnedFd, Refusal> {
-        let file = |name| read_file(&format!("/proc/{pid}/{name}")).map_err(|_| Refusal::NotFound);
-        let process = ProcessStatus::parse(&file("status")?).ok_or(Refusal::NotFound)?;
-        let spot = Mounts::parse(&file("mountinfo")?)
-            .spot(Path::new(TEMPORARY))
-            .ok_or(Refusal::NotFound)?;
-        let ways = self.own_mounts.fresh().map_err(|_| Refusal::Io)?;
-        first(ways.ways_to(&spot).iter(), |way| {
-            let temporary = enter(way)?;
-            open_in(temporary.as_fd(), &way.mount, process)
-        })
+        let status = read_file(&format!("/proc/{pid}/status")).map_err(|_| Refusal::NotFound)?;
+        let process = ProcessStatus::parse(&status).ok_or(Refusal::NotFound)?;
+        self.roots
+            .open_in(pid, Path::new(TEMPORARY), |temporary, mount| {
+                open_in(temporary, mount, process)
+            })
     }
-}
-
-/// The first that opens, else the gravest refusal: a file that is there and may not be given out.
-fn first<T>(
-    candidates: impl Iterator<Item = T>,
-    mut open: impl FnMut(T) -> Result<OwnedFd, Refusal>,
-) -> Result<OwnedFd, Refusal> {
-    let mut refused = Refusal::NotFound;
-    for candidate in candidates {
-        match open(candidate) {
-            Ok(file) => return Ok(file),
-            Err(Refusal::NotFound) => {}
-            Err(refusal) => refused = refusal,
-        }
-    }
-    Err(refused)
-}
-
-/// Walks to the directory, step by step so that no link is followed.
-fn enter(way: &Way) -> Result<OwnedFd, Refusal> {
-    let mut here = open(&way.mount.point, DIRECTORY, Mode::empty()).map_err(refusal)?;
-    for part in &way.below {
-        here = openat(&here, part, DIRECTORY, Mode::empty()).map_err(refusal)?;
-    }
-    check_mount(&here, &way.mount)?;
-    Ok(here)
 }
 
 fn open_in(
@@ -108,7 +68,7 @@ fn open_in(
         let name = entry.ok()?.file_name().to_owned();
         name.to_bytes().starts_with(b"hsperfdata_").then_some(name)
     });
-    first(users.take(MAX_USERS), |name| {
+    process_root::first(users.take(MAX_USERS), |name| {
         open_of_user(temporary, mount, &name, process)
     })
 }

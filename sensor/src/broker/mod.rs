@@ -15,6 +15,7 @@ pub mod jvm;
 pub mod kinds;
 mod mount_table;
 pub mod mounts;
+mod process_root;
 pub mod process_status;
 pub mod walk;
 
