@@ -136,6 +136,15 @@ struct Ping {
   answeredNs @7 :UInt64;
 }
 
+struct HeldLog {
+  number @0 :UInt64;
+  cgroupV2 @1 :UInt64;
+  cgroupV1 @2 :UInt64;
+  inode @3 :UInt64;
+  open @4 :Bool;
+  path @5 :Data;
+}
+
 struct Record {
   union {
     none @0 :Void;  # Never sent: what a reader sees where a record has no kind. It counts as unknown.
@@ -152,6 +161,7 @@ struct Record {
     status @11 :SensorStatus;
     delays @12 :Delays;
     ping @13 :Ping;
+    heldLog @14 :HeldLog;
   }
 }
 
@@ -216,6 +226,7 @@ enum FileKind {
   dockerLocalLog @8;
   podLog @9;
   podmanLog @10;
+  heldLog @11;
 }
 
 struct OpenFile {

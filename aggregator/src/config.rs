@@ -154,6 +154,8 @@ pub struct Overrides {
 pub struct LogOverrides {
     /// Read logs.
     pub enabled: Option<bool>,
+    /// Read files that processes hold open too.
+    pub files: Option<bool>,
     /// Read the journal too.
     pub journal: Option<bool>,
     /// Where the journal's files are.
@@ -251,6 +253,7 @@ impl Config {
     fn apply_logs(&mut self, overrides: LogOverrides) -> Result<(), ConfigError> {
         let LogOverrides {
             enabled,
+            files,
             journal,
             journal_directory,
             patterns_of_all_levels,
@@ -264,6 +267,7 @@ impl Config {
         } = overrides;
         let logs = &mut self.logs;
         set(&mut logs.enabled, enabled);
+        set(&mut logs.files, files);
         set(&mut logs.journal, journal);
         set(&mut logs.journal_directory, journal_directory.map(Some));
         set(&mut logs.patterns_of_all_levels, patterns_of_all_levels);
@@ -429,7 +433,7 @@ mod tests {
         config.cri_socket = None;
         config.logs.journal_directory = None;
         assert_eq!(format!("{config:?}"), format!("{usual:?}"));
-        assert_eq!(shown.lines().count(), 29, "a setting is missing in {shown}");
+        assert_eq!(shown.lines().count(), 30, "a setting is missing in {shown}");
     }
 
     #[test]

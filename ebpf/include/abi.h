@@ -12,6 +12,8 @@
 #define EXECUTABLE_BYTES 32
 /* Longest path of a cgroup, with its terminating zero. A longer one is cut and counted as a loss. */
 #define CGROUP_PATH_BYTES 512
+/* Longest path of a log file, with its terminating zero; a file with a longer one is not found. */
+#define LOG_PATH_BYTES 256
 
 /* How many entries each map has by default; the sensor may set others. */
 #define FLOWS_MAX 65536
@@ -24,6 +26,7 @@
 #define THREADS_MAX 65536
 #define TRANSLATIONS_MAX 16384
 #define OLDER_TRANSLATIONS_MAX 262144
+#define LOG_CANDIDATES_MAX 8192
 #define EVENTS_BYTES (256 * 1024)
 
 /* Where a process runs: inodes in the v2 tree and in the watched v1 hierarchy (0: none). */
@@ -176,6 +179,25 @@ struct cgroup_entry {
 	char path[CGROUP_PATH_BYTES];
 };
 
+/* Key of `log_candidates`: a file that processes of one workload write. */
+struct log_candidate {
+	struct workload_key workload;
+	__u64 inode;
+	__u32 device;
+	__u32 reserved;
+};
+
+/* What scan_logs prints for each file. */
+struct held_log {
+	struct workload_key workload;
+	__u64 inode;
+	__u32 device;
+	/* One of the processes that hold it open. */
+	__u32 pid;
+	/* As that process has it in its mount namespace; what comes after the first zero means nothing. */
+	char path[LOG_PATH_BYTES];
+};
+
 enum event_kind {
 	EVENT_CGROUP = 1,
 	EVENT_LISTEN = 2,
@@ -200,7 +222,8 @@ enum loss_stage {
 	LOSS_EVENTS = 6,
 	LOSS_DELAYS = 7,
 	LOSS_TRANSLATIONS = 8,
-	LOSS_STAGES = 9,
+	LOSS_LOGS = 9,
+	LOSS_STAGES = 10,
 };
 
 enum loss_reason {
@@ -226,6 +249,8 @@ _Static_assert(sizeof(struct delays) == 80, "delays");
 _Static_assert(sizeof(struct process) == 24, "process");
 _Static_assert(sizeof(struct cgroup_key) == 16, "cgroup_key");
 _Static_assert(sizeof(struct cgroup_entry) == 544, "cgroup_entry");
+_Static_assert(sizeof(struct log_candidate) == 32, "log_candidate");
+_Static_assert(sizeof(struct held_log) == 288, "held_log");
 _Static_assert(sizeof(struct event) == 16, "event");
 
 #endif

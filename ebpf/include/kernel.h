@@ -58,6 +58,14 @@ enum {
 #define E2BIG 7
 #define EEXIST 17
 
+/* include/uapi/linux/stat.h, include/uapi/asm-generic/fcntl.h, include/linux/fs.h */
+#define S_IFMT 0170000
+#define S_IFREG 0100000
+#define O_ACCMODE 3
+#define O_WRONLY 1
+#define O_APPEND 02000
+#define FMODE_WRITE 2
+
 /* include/linux/socket.h, include/uapi/linux/in.h, include/uapi/linux/if_ether.h */
 #define AF_INET 2
 #define AF_INET6 10
@@ -169,7 +177,21 @@ struct path {
 	struct dentry *dentry;
 };
 
+struct super_block {
+	u32 s_dev;
+};
+
+struct inode {
+	u16 i_mode;
+	struct super_block *i_sb;
+	unsigned long i_ino;
+	unsigned int i_nlink;
+};
+
 struct file {
+	unsigned int f_mode;
+	unsigned int f_flags;
+	struct inode *f_inode;
 	struct path f_path;
 };
 
@@ -313,8 +335,12 @@ struct sk_buff {
 };
 
 /* Iterators. */
+struct seq_file;
+
 struct bpf_iter_meta {
-	u64 session_id;
+	union {
+		struct seq_file *seq;
+	};
 };
 
 struct bpf_iter__task {
@@ -324,6 +350,9 @@ struct bpf_iter__task {
 };
 
 struct bpf_iter__task_file {
+	union {
+		struct bpf_iter_meta *meta;
+	};
 	union {
 		struct task_struct *task;
 	};

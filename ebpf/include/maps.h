@@ -206,6 +206,18 @@ struct {
 	__type(value, __u64);
 } losses SEC(".maps");
 
+/*
+ * Files whose path scan_logs has looked at, so that each is looked at once however many processes hold it. The sensor
+ * empties it after each scan. Full: the file is not found, LOSS_LOGS once a scan and descriptor.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, LOG_CANDIDATES_MAX);
+	__type(key, struct log_candidate);
+	__type(value, __u32);
+} log_candidates SEC(".maps");
+
 /* The number of the scan of open files that runs, written by the sensor before it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -241,6 +253,7 @@ static __always_inline void count_failed_update(__u32 stage, int err)
 
 /* Never read: a type that only local variables have is not in the BTF, where tests/layout.rs looks for it. */
 const volatile struct event event_layout;
+const volatile struct held_log held_log_layout;
 
 static __always_inline void notify(__u32 kind, __u32 hierarchy, __u64 id)
 {

@@ -25,5 +25,6 @@
 #include "cgroup.bpf.h"
 #include "delays.bpf.h"
 #include "existing.bpf.h"
+#include "logs.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -51,18 +51,23 @@ impl Sample {
     }
 }
 
-fn owner(seed: u8) -> (Vec<u8>, abi::Owner) {
-    let executable = [seed; abi::EXECUTABLE_BYTES];
+fn workload(seed: u8) -> (Vec<u8>, abi::WorkloadKey) {
     let workload = abi::WorkloadKey {
         cgroup_v2: u64::from(seed) + 1,
         cgroup_v1: u64::from(seed) + 2,
     };
-    let mut key = Sample::of::<abi::WorkloadKey>("workload_key");
-    key.put("cgroup_v2", &workload.cgroup_v2.to_ne_bytes());
-    key.put("cgroup_v1", &workload.cgroup_v1.to_ne_bytes());
-    assert_eq!(key.decode::<abi::WorkloadKey>(), workload);
+    let mut sample = Sample::of::<abi::WorkloadKey>("workload_key");
+    sample.put("cgroup_v2", &workload.cgroup_v2.to_ne_bytes());
+    sample.put("cgroup_v1", &workload.cgroup_v1.to_ne_bytes());
+    assert_eq!(sample.decode::<abi::WorkloadKey>(), workload);
+    (sample.bytes, workload)
+}
+
+fn owner(seed: u8) -> (Vec<u8>, abi::Owner) {
+    let executable = [seed; abi::EXECUTABLE_BYTES];
+    let (bytes, workload) = workload(seed);
     let mut sample = Sample::of::<abi::Owner>("owner");
-    sample.put("workload", &key.bytes);
+    sample.put("workload", &bytes);
     sample.put("executable", &executable);
     let owner = abi::Owner {
         workload,
@@ -274,6 +279,40 @@ fn cgroup() {
     assert_eq!(decoded, expected);
     assert_eq!(decoded.path(), b"/a/bc");
     assert_eq!(expected.to_bytes().to_vec(), sample.bytes);
+}
+
+#[test]
+fn log_candidate() {
+    let (bytes, workload) = workload(3);
+    let mut sample = Sample::of::<abi::LogCandidate>("log_candidate");
+    sample.put("workload", &bytes);
+    sample.put("inode", &7_u64.to_ne_bytes());
+    sample.put("device", &8_u32.to_ne_bytes());
+    assert_eq!(
+        sample.decode::<abi::LogCandidate>(),
+        abi::LogCandidate {
+            workload,
+            inode: 7,
+            device: 8
+        }
+    );
+}
+
+#[test]
+fn held_log() {
+    let (bytes, workload) = workload(4);
+    let mut sample = Sample::of::<abi::HeldLog>("held_log");
+    let mut path = [b'x'; abi::LOG_PATH_BYTES];
+    path[..11].copy_from_slice(b"/var/log/a\0");
+    sample.put("workload", &bytes);
+    sample.put("inode", &7_u64.to_ne_bytes());
+    sample.put("device", &8_u32.to_ne_bytes());
+    sample.put("pid", &9_u32.to_ne_bytes());
+    sample.put("path", &path);
+    let log = sample.decode::<abi::HeldLog>();
+    assert_eq!(log.path(), b"/var/log/a");
+    assert_eq!((log.workload, log.inode), (workload, 7));
+    assert_eq!((log.device, log.pid), (8, 9));
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn has_every_map_the_sensor_reads() {
         maps::THREADS,
         maps::CGROUPS,
         maps::LOSSES,
+        maps::LOG_CANDIDATES,
         maps::SCAN,
         maps::EVENTS,
     ];

@@ -32,8 +32,8 @@ pub use message::{
     PROTOCOL_VERSION, SensorHello, common_version,
 };
 pub use record::{
-    Cgroup, CgroupKey, DelayTotals, Delays, Flow, FlowKey, FlowKind, FlowTotals, Hook, Listen,
-    Loss, MapFill, Owner, Ping, Processes, Record, SensorStatus, Verdict, Workload,
+    Cgroup, CgroupKey, DelayTotals, Delays, Flow, FlowKey, FlowKind, FlowTotals, HeldLog, Hook,
+    Listen, Loss, MapFill, Owner, Ping, Processes, Record, SensorStatus, Verdict, Workload,
 };
 pub use recording::{RecordingError, RecordingReader, RecordingWriter};
 pub use request::{

@@ -212,6 +212,25 @@ pub struct Ping {
     pub answered_ns: u64,
 }
 
+/// A file below `/var/log` that processes of a workload hold open to write to it, or the news that they no longer do.
+///
+/// A log is known by the path its first file had. When that is renamed and the log is begun anew under the old path, both
+/// files are of one log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldLog<'a> {
+    /// The log, for [`FileKind::HeldLog`](crate::FileKind::HeldLog): unique among all runs of the sensor since the node
+    /// was booted.
+    pub number: u64,
+    /// Whose it is.
+    pub workload: Workload,
+    /// Its path in the mount namespace of the process.
+    pub path: &'a [u8],
+    /// The file.
+    pub inode: u64,
+    /// False: nobody holds the file any more.
+    pub open: bool,
+}
+
 /// Where something can be lost, for [`Loss`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Loss<'a> {
@@ -323,4 +342,6 @@ pub enum Record<'a> {
     Delays(Delays),
     /// Echo requests to one address.
     Ping(Ping),
+    /// A file of a log that processes hold open.
+    HeldLog(HeldLog<'a>),
 }

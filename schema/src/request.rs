@@ -32,11 +32,15 @@ pub enum FileKind {
     /// `userdata/ctr.log` of a container of Podman (driver `k8s-file`), below the graph root of containers-storage; of
     /// the user `uid` when that is not 0. It has one generation.
     PodmanLog,
+    /// A log of a [`HeldLog`](crate::HeldLog) record; `container` is its number in decimal. Generation 0 is the file that
+    /// was opened last; older ones are the files beside it that are named as rotated ones of it are, the newest first. How
+    /// many there were cannot be told: those beyond are refused as a bad argument.
+    HeldLog,
 }
 
 impl FileKind {
     /// All of them, in the order of their numbers on the wire.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DockerConfig,
         Self::DockerDaemon,
         Self::ContainerdBundle,
@@ -48,6 +52,7 @@ impl FileKind {
         Self::DockerLocalLog,
         Self::PodLog,
         Self::PodmanLog,
+        Self::HeldLog,
     ];
 }
 
@@ -56,7 +61,7 @@ impl FileKind {
 pub struct OpenFile<'a> {
     /// Which file.
     pub kind: FileKind,
-    /// Container id, name for LXC and in a pod; empty for kinds without one.
+    /// Container id, name for LXC and in a pod, number of a held log; empty for kinds without one.
     pub container: &'a [u8],
     /// containerd namespace, or a pod's directory; empty for other kinds.
     pub namespace: &'a [u8],

@@ -2,7 +2,7 @@
 //! does for that client what only root may: opens the few files of a closed table, sends echo requests to addresses that
 //! processes have a connection to.
 //!
-//! It is small and blocking on purpose: one thread for the stream, one for opening files. It parses the kernel's
+//! It is small and blocking on purpose: one thread for the stream, a few for opening files. It parses the kernel's
 //! structures, echo replies, a few lines of `/proc` and `/etc/passwd`, and the client's requests; never logs, JSON, ELF
 //! or HTTP. It has no configuration file, so that root parses nothing more: everything is a flag (see [`args`]).
 //!
@@ -17,6 +17,7 @@ pub mod broker;
 pub mod check;
 pub mod conntrack;
 pub mod exit;
+pub mod held_logs;
 pub mod host;
 pub mod kernel;
 pub mod losses;

@@ -90,7 +90,10 @@ fn serve(args: &Args, passed: Option<OwnedFd>) -> Result<Exit, Failure> {
     let pinger = Pinger::open(args.ping_interval);
 
     privilege::drop_rights().map_err(because(Exit::NotPermitted))?;
-    let broker = Broker::start(Files::new(root.into(), geteuid().as_raw()));
+    let broker = Broker::start(
+        Files::new(root.into(), geteuid().as_raw()),
+        kernel.held_logs(),
+    );
     let broker = broker.map_err(because(Exit::Internal))?;
     let mut stream = Stream::new(Parts {
         hello: hello(&node, &kernel),

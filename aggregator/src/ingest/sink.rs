@@ -13,7 +13,7 @@ use crate::model::Model;
 use crate::monotonic_ns;
 
 /// Kinds of records in the order of [`kind_index`].
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "snapshot_begin",
     "snapshot_end",
     "cgroup",
@@ -27,6 +27,7 @@ const KINDS: [&str; 13] = [
     "status",
     "delays",
     "ping",
+    "held_log",
 ];
 
 /// State of one connection's decoding.
@@ -205,5 +206,6 @@ fn kind_index(record: &Record<'_>) -> usize {
         Record::Status(_) => 10,
         Record::Delays(_) => 11,
         Record::Ping(_) => 12,
+        Record::HeldLog(_) => 13,
     }
 }

@@ -3,16 +3,20 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use nodescope_schema::Refusal;
+use nodescope_schema::{FileKind, Refusal};
 
-use super::open::{FileBudget, OpenLog};
+use super::open::{FileBudget, OpenLog, since_1970_ms};
 use super::position::{FileId, Position};
 use super::positions::Mark;
 use crate::containers::{FileOpener, OpenError, OwnedOpenFile};
 
 /// Files of one log that are looked at; the sensor gives no more.
 const MAX_GENERATIONS: u32 = 32;
+
+/// Several times the sensor's pause between two walks over open files.
+const RECENTLY_MS: u64 = 60_000;
 
 /// What is wanted of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,15 +176,27 @@ async fn open(
         },
         Err(error) => return Err(error.into()),
     };
+    let is_first = matches!(want, Want::First(_));
+    let was_let_go = is_first && generation > 0 && log.kind == FileKind::HeldLog;
     let examine = move |file: File| -> io::Result<Examined> {
         let log = OpenLog::new(file, permit)?;
-        let role = role(&log, want)?;
+        let role = match role(&log, want)? {
+            Role::Newer if was_let_go && is_idle(&log) => Role::TooOld,
+            role => role,
+        };
         Ok(Examined { log, role })
     };
     let examined = tokio::task::spawn_blocking(move || examine(file)).await;
     let examined =
         examined.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     Ok(Answer::File(examined))
+}
+
+/// Of the files beside one that is held, those that were held at an earlier walk are known by their log. So of a log that
+/// is found now only those are news that were rotated since the last walk.
+fn is_idle(log: &OpenLog) -> bool {
+    let now_ms = since_1970_ms(SystemTime::now());
+    now_ms.saturating_sub(log.written_ms) > RECENTLY_MS
 }
 
 fn role(log: &OpenLog, want: Want) -> io::Result<Role> {

@@ -1,5 +1,6 @@
-//! The logs of one user: those of the system's runtimes, or of one user's rootless ones. A file system that hangs, as
-//! users can make theirs, holds up the other logs of that user and nobody else's.
+//! The logs of one user: those of the system's runtimes, or of one user's rootless ones; or those that processes of
+//! containers hold open. A file system that hangs, as users and containers can make theirs, holds up the other logs of
+//! that lane and nobody else's.
 //!
 //! In turns: ask the sensor for files, then read on the blocking pool. All logs are read in turns too, a piece each,
 //! so that one that is written fast does not hold up the others.
@@ -13,14 +14,13 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::chain::{self, ChainError, Found, Want};
-use super::kinds::{LogPlace, name_of};
+use super::kinds::{LogPlace, saved};
 use super::now_ms;
 use super::open::since_1970_ms;
 use super::positions::Mark;
 use super::shared::Shared;
 use super::tail::{RESTING_MS, Report, Tail};
 use crate::app::lock;
-use crate::containers::OwnedOpenFile;
 use crate::model::logs::LogJob;
 
 /// Pause when a log grows fast.
@@ -40,7 +40,27 @@ const MAX_QUESTIONS: usize = 128;
 /// Counts are handed on at most so often.
 const PUBLISH: Duration = Duration::from_secs(1);
 
-/// The logs of one user.
+/// Which logs a lane reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LaneId {
+    /// Those of the runtimes of a user; 0 is the system.
+    Runtimes(u32),
+    /// Those that processes hold open.
+    Held,
+}
+
+impl LaneId {
+    /// The lane of a log.
+    pub fn of(place: &LogPlace) -> Self {
+        if place.is_held() {
+            Self::Held
+        } else {
+            Self::Runtimes(place.file.uid)
+        }
+    }
+}
+
+/// The logs of one lane.
 pub struct Lane {
     shared: Arc<Shared>,
     jobs: watch::Receiver<Vec<LogJob>>,
@@ -49,11 +69,12 @@ pub struct Lane {
 
 /// What is done on the blocking pool.
 struct Work {
-    uid: u32,
+    id: LaneId,
     shared: Arc<Shared>,
-    tails: BTreeMap<OwnedOpenFile, Tail>,
+    /// By their names.
+    tails: BTreeMap<Arc<str>, Tail>,
     answers: Vec<Answer>,
-    reports: BTreeMap<OwnedOpenFile, Report>,
+    reports: BTreeMap<Arc<str>, Report>,
     patterns: usize,
     published: Instant,
     buffer: Vec<u8>,
@@ -61,17 +82,17 @@ struct Work {
 }
 
 struct Answer {
-    log: OwnedOpenFile,
+    log: Arc<str>,
     place: usize,
     result: Result<Found, ChainError>,
 }
 
 impl Lane {
-    /// Reads the logs of the user `uid` that `jobs` names.
-    pub fn new(shared: Arc<Shared>, uid: u32, jobs: watch::Receiver<Vec<LogJob>>) -> Self {
+    /// Reads the logs that `jobs` names.
+    pub fn new(shared: Arc<Shared>, id: LaneId, jobs: watch::Receiver<Vec<LogJob>>) -> Self {
         Self {
             work: Work {
-                uid,
+                id,
                 shared: Arc::clone(&shared),
                 tails: BTreeMap::new(),
                 answers: Vec::new(),
@@ -128,18 +149,16 @@ impl Lane {
         }
     }
 
-    fn questions(&self, now_ms: u64) -> Vec<(OwnedOpenFile, Vec<LogPlace>, Want)> {
+    fn questions(&self, now_ms: u64) -> Vec<(Arc<str>, Vec<LogPlace>, Want)> {
         let positions = lock(&self.shared.positions);
         let since_ms = positions.since_ms();
-        let question = |(log, tail): (&OwnedOpenFile, &Tail)| {
+        let question = |(log, tail): (&Arc<str>, &Tail)| {
             let places = tail.places();
-            let saved = || {
-                let marks = places
-                    .iter()
-                    .map(|place| positions.get(&name_of(&place.file)));
-                marks.flatten().next()
+            let earlier = || {
+                let mut marks = places.iter().map(|place| saved(&positions, place));
+                marks.find_map(|mark| mark)
             };
-            let want = tail.want(now_ms, saved, since_ms)?;
+            let want = tail.want(now_ms, earlier, since_ms)?;
             Some((log.clone(), places.to_vec(), want))
         };
         let questions = self.work.tails.iter().filter_map(question);
@@ -148,12 +167,7 @@ impl Lane {
 }
 
 /// The first of the places that has the log.
-async fn look_for(
-    shared: Arc<Shared>,
-    log: OwnedOpenFile,
-    places: Vec<LogPlace>,
-    want: Want,
-) -> Answer {
+async fn look_for(shared: Arc<Shared>, log: Arc<str>, places: Vec<LogPlace>, want: Want) -> Answer {
     let mut answer = None;
     for (place, LogPlace { file, .. }) in places.iter().enumerate() {
         let result = chain::find(&*shared.opener, file, &shared.files, want).await;
@@ -184,16 +198,17 @@ impl Work {
     /// Takes up logs that are named and leaves those that are not named any more; their last lines were just read.
     fn sync(&mut self, jobs: &[LogJob]) {
         let bytes_per_second = self.shared.settings.bytes_per_second_per_container;
-        let mut named: BTreeMap<OwnedOpenFile, &LogJob> = BTreeMap::new();
+        let mut named: BTreeMap<Arc<str>, &LogJob> = BTreeMap::new();
         for job in jobs {
             if let Some(first) = job.places.first() {
-                named.insert(first.file.clone(), job);
+                named.insert(Arc::clone(&first.name), job);
             }
         }
-        let is_gone = |log: &OwnedOpenFile| !named.contains_key(log);
+        let is_gone = |log: &Arc<str>| !named.contains_key(log);
         if self.tails.keys().any(is_gone) {
             for (log, tail) in &mut self.tails {
                 if is_gone(log) {
+                    tail.flush();
                     self.shared.set_mark(tail);
                     tail.finish();
                 }
@@ -205,7 +220,10 @@ impl Work {
         for (log, job) in named {
             let container = Arc::clone(&job.container);
             match self.tails.get_mut(&log) {
-                Some(tail) => tail.container = container,
+                Some(tail) => {
+                    tail.container = container;
+                    tail.set_places(&job.places, now_ms());
+                }
                 None => {
                     let places = job.places.clone();
                     let tail = Tail::new(container, places, bytes_per_second, now_ms());
@@ -240,8 +258,8 @@ impl Work {
     /// Reads a piece of each log in turn until there is no more or the budgets are used up.
     fn read(&mut self) {
         let begin = Instant::now();
-        let mut read_bytes: BTreeMap<OwnedOpenFile, u64> = BTreeMap::new();
-        let mut reading: Vec<OwnedOpenFile> = self.tails.keys().cloned().collect();
+        let mut read_bytes: BTreeMap<Arc<str>, u64> = BTreeMap::new();
+        let mut reading: Vec<Arc<str>> = self.tails.keys().cloned().collect();
         while !reading.is_empty() && begin.elapsed() < ROUND {
             reading.retain(|log| match self.read_piece(log) {
                 Some(bytes) => {
@@ -254,7 +272,7 @@ impl Work {
         self.is_busy = read_bytes.values().any(|bytes| *bytes >= BUSY_BYTES);
     }
 
-    fn read_piece(&mut self, log: &OwnedOpenFile) -> Option<u64> {
+    fn read_piece(&mut self, log: &Arc<str>) -> Option<u64> {
         let now_ms = now_ms();
         let tail = self.tails.get_mut(log)?;
         let allowed = tail.allowance(now_ms).min(PIECE_BYTES);
@@ -332,7 +350,7 @@ impl Work {
         }
         let waiting = self.tails.values().filter(|tail| tail.is_waiting()).count();
         let backlog = self.tails.values().map(Tail::backlog_bytes).sum();
-        self.shared.show_lane(self.uid, waiting, backlog);
+        self.shared.show_lane(self.id, waiting, backlog);
     }
 }
 

@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use self::journal::JournalThread;
-use self::lane::Lane;
+use self::lane::{Lane, LaneId};
 use self::positions::Positions;
 pub use self::settings::LogSettings;
 use self::shared::Shared;
@@ -49,13 +49,13 @@ use crate::monotonic_ns;
 
 /// How often the containers are looked through for new logs.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// Users whose rootless containers' logs are read; those of further users are not.
+/// Users whose rootless containers' logs are read, the system and what processes hold; those of further users are not.
 const MAX_LANES: usize = 64;
 
 /// Reads the logs of all containers.
 pub struct Logs {
     shared: Arc<Shared>,
-    lanes: BTreeMap<u32, watch::Sender<Vec<LogJob>>>,
+    lanes: BTreeMap<LaneId, watch::Sender<Vec<LogJob>>>,
     running: JoinSet<()>,
 }
 
@@ -105,28 +105,39 @@ impl Logs {
                 .inspect_err(|error| warn!(%error, "The journal is not read: no thread."))
         });
         loop {
-            let jobs = lock(&self.shared.model).logs_to_read();
+            let jobs = self.jobs();
             self.hand_out(jobs);
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 
-    fn hand_out(&mut self, jobs: Vec<LogJob>) {
-        let mut by_user: BTreeMap<u32, Vec<LogJob>> = BTreeMap::new();
-        for job in jobs {
-            let uid = job.places.first().map_or(0, |place| place.file.uid);
-            by_user.entry(uid).or_default().push(job);
+    fn jobs(&self) -> Vec<LogJob> {
+        let model = lock(&self.shared.model);
+        let mut jobs = model.logs_to_read();
+        if self.shared.settings.files {
+            jobs.extend(model.held_logs_to_read());
         }
-        for uid in by_user.keys() {
-            if !self.lanes.contains_key(uid) && self.lanes.len() < MAX_LANES {
+        jobs
+    }
+
+    fn hand_out(&mut self, jobs: Vec<LogJob>) {
+        let mut by_lane: BTreeMap<LaneId, Vec<LogJob>> = BTreeMap::new();
+        for job in jobs {
+            let Some(first) = job.places.first() else {
+                continue;
+            };
+            by_lane.entry(LaneId::of(first)).or_default().push(job);
+        }
+        for id in by_lane.keys() {
+            if !self.lanes.contains_key(id) && self.lanes.len() < MAX_LANES {
                 let (sender, receiver) = watch::channel(Vec::new());
-                let lane = Lane::new(Arc::clone(&self.shared), *uid, receiver);
+                let lane = Lane::new(Arc::clone(&self.shared), *id, receiver);
                 self.running.spawn(lane.run());
-                self.lanes.insert(*uid, sender);
+                self.lanes.insert(*id, sender);
             }
         }
-        for (uid, lane) in &self.lanes {
-            let jobs = by_user.remove(uid).unwrap_or_default();
+        for (id, lane) in &self.lanes {
+            let jobs = by_lane.remove(id).unwrap_or_default();
             lane.send_if_modified(|known| {
                 let is_new = *known != jobs;
                 *known = jobs;

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,16 @@ impl Positions {
     /// How far a log was read.
     pub fn get(&self, log: &str) -> Option<Mark> {
         self.marks.get(log).copied()
+    }
+
+    /// How far one of these files was read, by its number, as a log whose name begins with `prefix`.
+    pub fn of_file(&self, prefix: &str, inodes: &[u64]) -> Option<Mark> {
+        let logs = self
+            .marks
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let logs = logs.take_while(|(name, _)| name.starts_with(prefix));
+        let of_them = logs.filter(|(_, mark)| inodes.contains(&mark.position.file.inode));
+        of_them.map(|(_, mark)| *mark).max_by_key(|mark| mark.at_ms)
     }
 
     /// A log was read so far.

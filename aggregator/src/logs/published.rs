@@ -1,5 +1,7 @@
 //! What of a source's counters was handed on.
 
+use std::sync::Arc;
+
 use nodescope_logs::Source;
 
 use crate::model::logs::LogCount;
@@ -23,14 +25,14 @@ impl Published {
     }
 
     /// What was counted since the last time, with `label` as the label `source`.
-    pub fn take(&mut self, source: &Source, label: &'static str) -> Vec<LogCount> {
+    pub fn take(&mut self, source: &Source, label: &Arc<str>) -> Vec<LogCount> {
         let patterns = source.patterns();
         self.0.resize(patterns.len(), 0);
         let news = patterns.iter().zip(&mut self.0);
         news.filter_map(|(pattern, published)| {
             let messages = pattern.messages - std::mem::replace(published, pattern.messages);
             (messages > 0).then(|| LogCount {
-                source: label,
+                source: Arc::clone(label),
                 level: pattern.level,
                 hash: pattern.hash,
                 sample: pattern.sample.clone(),

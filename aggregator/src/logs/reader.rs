@@ -174,11 +174,18 @@ impl Reader {
         self.known = None;
     }
 
-    /// Reads at most `max` bytes, at `now_ms` of any clock that does not go back.
+    /// Reads at most `max` bytes, at `now_ms` of any clock that does not go back. Files with numbers in `held` may still be
+    /// written to, although others follow them.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn read(&mut self, max: u64, now_ms: u64, buffer: &mut Vec<u8>) -> io::Result<Step> {
+    pub fn read(
+        &mut self,
+        max: u64,
+        now_ms: u64,
+        held: &[u64],
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<Step> {
         if self.is_truncated {
             return Ok(Step::Truncated);
         }
@@ -190,7 +197,7 @@ impl Reader {
             return Ok(self.truncated());
         }
         if look.size == self.offset && self.written == Some(look.written) {
-            return Ok(self.at_end());
+            return Ok(self.at_end(held));
         }
         let overlap = self.before.len();
         let new = usize::try_from(max.min(look.size - self.offset)).unwrap_or(usize::MAX);
@@ -207,7 +214,7 @@ impl Reader {
             self.written = Some(look.written);
         }
         match bytes.len() {
-            0 if self.written.is_some() => Ok(self.at_end()),
+            0 if self.written.is_some() => Ok(self.at_end(held)),
             0 => Ok(Step::End),
             bytes => Ok(Step::Bytes(bytes as u64)),
         }
@@ -244,8 +251,12 @@ impl Reader {
     }
 
     /// The end of a file is only believed by a look that came after the next file was known: its writer had gone on to
-    /// that one.
-    fn at_end(&mut self) -> Step {
+    /// that one, unless it still holds this one.
+    fn at_end(&mut self, held: &[u64]) -> Step {
+        let current = self.segments.back().map(|segment| segment.log.id.inode);
+        if current.is_some_and(|inode| held.contains(&inode)) {
+            return Step::End;
+        }
         let Some(next) = self.queue.pop_front() else {
             return Step::End;
         };

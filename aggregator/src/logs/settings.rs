@@ -9,6 +9,8 @@ use nodescope_logs::{SourceLimits, pattern::MinerLimits, sample::SampleOptions};
 pub struct LogSettings {
     /// Whether logs are read at all.
     pub enabled: bool,
+    /// Whether files are read too that processes of containers hold open below `/var/log`.
+    pub files: bool,
     /// Whether the journal is read too.
     pub journal: bool,
     /// Directory of journal files to read instead of the journal of this machine.
@@ -37,6 +39,7 @@ impl Default for LogSettings {
     fn default() -> Self {
         Self {
             enabled: true,
+            files: true,
             journal: true,
             journal_directory: None,
             patterns_of_all_levels: false,

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use tracing::warn;
 
 use super::budget::ByteBudget;
-use super::kinds::name_of;
-use super::lane;
+use super::lane::{self, LaneId};
 use super::open::FileBudget;
 use super::positions::Positions;
 use super::settings::LogSettings;
@@ -29,7 +28,7 @@ pub struct Shared {
     bytes: Mutex<ByteBudget>,
     patterns: AtomicUsize,
     cannot_save: AtomicBool,
-    lanes: Mutex<BTreeMap<u32, (usize, u64)>>,
+    lanes: Mutex<BTreeMap<LaneId, (usize, u64)>>,
 }
 
 impl Shared {
@@ -79,7 +78,7 @@ impl Shared {
     /// Notes how far a log is counted.
     pub(super) fn set_mark(&self, tail: &mut Tail) {
         let [place] = tail.places() else { return };
-        let name = name_of(&place.file);
+        let name = Arc::clone(&place.name);
         match tail.position() {
             Ok(Some(position)) => lock(&self.positions).set(&name, lane::mark(position)),
             Ok(None) => {}
@@ -114,7 +113,7 @@ impl Shared {
     }
 
     /// Shows how many logs wait for a place among the open files, and bytes that wait to be read.
-    pub(super) fn show_lane(&self, lane: u32, waiting: usize, backlog_bytes: u64) {
+    pub(super) fn show_lane(&self, lane: LaneId, waiting: usize, backlog_bytes: u64) {
         let mut lanes = lock(&self.lanes);
         lanes.insert(lane, (waiting, backlog_bytes));
         let waiting = lanes.values().map(|(waiting, _)| waiting).sum();

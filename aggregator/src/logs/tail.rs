@@ -111,8 +111,18 @@ impl Tail {
     }
 
     /// Value of the label `source`.
-    pub fn source_label(&self) -> &'static str {
-        self.places()[0].source
+    pub fn source_label(&self) -> &Arc<str> {
+        &self.places()[0].source
+    }
+
+    /// The sensor may call it otherwise now, or its writers may have opened other files.
+    pub fn set_places(&mut self, places: &[LogPlace], now_ms: u64) {
+        if self.places == places || self.places.len() != places.len() {
+            return;
+        }
+        self.places = places.to_vec();
+        self.pause_ms = FIRST_PAUSE_MS;
+        self.ask_at_ms = now_ms;
     }
 
     /// What the sensor should be asked now. `saved` is how far an earlier process had read it, `since_ms` when the
@@ -226,10 +236,11 @@ impl Tail {
 
     /// Reads some bytes. Returns how many, or nothing when there is no more for now. Blocks.
     pub fn read(&mut self, max: u64, now_ms: u64, buffer: &mut Vec<u8>) -> io::Result<Option<u64>> {
+        let held = self.place.map_or(&[][..], |place| &self.places[place].held);
         let Some(reader) = &mut self.reader else {
             return Ok(None);
         };
-        match reader.read(max, now_ms, buffer)? {
+        match reader.read(max, now_ms, held, buffer)? {
             Step::Bytes(bytes) => {
                 self.budget.take(bytes);
                 self.reported.read_bytes += bytes;
@@ -302,6 +313,13 @@ impl Tail {
         Ok(())
     }
 
+    /// Counts everything that was read, also what has no end.
+    pub fn flush(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.source_mut().flush(true);
+        }
+    }
+
     /// Closes its files for good. Everything that was read is counted.
     pub fn finish(&mut self) {
         if let Some(reader) = &mut self.reader {
@@ -328,11 +346,11 @@ impl Tail {
 
     /// Messages counted since the last time this was asked.
     pub fn take_counts(&mut self) -> Vec<LogCount> {
-        let label = self.source_label();
+        let label = Arc::clone(self.source_label());
         let Some(reader) = &self.reader else {
             return Vec::new();
         };
-        self.published.take(reader.source(), label)
+        self.published.take(reader.source(), &label)
     }
 
     /// What happened to it so far.

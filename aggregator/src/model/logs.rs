@@ -30,7 +30,7 @@ pub struct LogJob {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogCount {
     /// Value of the label `source`.
-    pub source: &'static str,
+    pub source: Arc<str>,
     /// Their level.
     pub level: Level,
     /// The name of their pattern.
@@ -70,7 +70,7 @@ pub struct ContainerLogs {
 }
 
 /// Without a hash it is a series of a whole level.
-type Key = (&'static str, Level, Option<PatternHash>);
+type Key = (Arc<str>, Level, Option<PatternHash>);
 
 #[derive(Debug)]
 struct Series {
@@ -88,7 +88,7 @@ impl ContainerLogs {
             messages,
         } = count;
         let by_pattern = settings.of_all_levels || *level >= Level::Warning;
-        let key = (*source, *level, by_pattern.then_some(*hash));
+        let key = (Arc::clone(source), *level, by_pattern.then_some(*hash));
         if let Some(series) = self.series.get_mut(&key) {
             series.messages += messages;
             return;
@@ -214,7 +214,7 @@ mod tests {
 
     fn count(level: Level, pattern: &str, messages: u64) -> LogCount {
         LogCount {
-            source: "stdout/stderr",
+            source: "stdout/stderr".into(),
             level,
             hash: PatternHash::of(pattern),
             sample: pattern.to_owned(),
@@ -271,7 +271,7 @@ mod tests {
         }
         logs.add(&count(Level::Info, "e", 7), SETTINGS);
         let zeros = Some(PatternHash::OVERFLOW);
-        let overflow = &logs.series[&("stdout/stderr", Level::Error, zeros)];
+        let overflow = &logs.series[&("stdout/stderr".into(), Level::Error, zeros)];
         assert_eq!((overflow.messages, logs.over_budget()), (3, 3));
         assert_eq!(logs.series.len(), 4);
     }

@@ -13,6 +13,7 @@ pub mod destinations;
 pub mod filter;
 pub mod flows;
 mod forget;
+mod held_logs;
 pub mod jvms;
 mod latency;
 pub mod listen_series;
@@ -32,7 +33,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use nodescope_schema::{
-    CgroupKey, FilesystemSpace, FlowKey, FlowTotals, Listen, Record, SensorHello, StatFilesystem,
+    CgroupKey, FilesystemSpace, FlowKey, FlowTotals, HeldLog, Listen, Record, SensorHello,
+    StatFilesystem,
 };
 
 use self::cgroups::Cgroups;
@@ -40,6 +42,7 @@ pub use self::containers::GlobalLabels;
 use self::containers::{Container, Containers};
 use self::filter::Filter;
 use self::flows::{FlowDelta, FlowId, FlowState, FlowTarget};
+use self::held_logs::HeldLogs;
 use self::latency::Answers;
 use self::listen_series::Namespaces;
 use self::listens::Listens;
@@ -151,6 +154,7 @@ pub struct Model {
     delayed: HashSet<CgroupKey>,
     listens: Listens,
     namespaces: Namespaces,
+    held_logs: HeldLogs,
     /// Space of the file systems that told it.
     filesystems: BTreeMap<StatFilesystem, FilesystemSpace>,
     /// Answers to echo requests.
@@ -177,6 +181,7 @@ impl Model {
             delayed: HashSet::new(),
             listens: Listens::default(),
             namespaces: Namespaces::default(),
+            held_logs: HeldLogs::default(),
             filesystems: BTreeMap::new(),
             answers: Answers::default(),
             listens_changed: false,
@@ -226,6 +231,7 @@ impl Model {
             Record::Processes(processes) => self.apply_processes(processes),
             Record::Delays(delays) => self.apply_delays(delays),
             Record::Listen(listen) => self.apply_listen(listen, now_ns),
+            Record::HeldLog(log) => self.apply_held_log(log),
             Record::SnapshotBegin => self.begin_snapshot(),
             Record::SnapshotEnd => self.end_snapshot(now_ns),
             Record::Ping(ping) => self.apply_ping(ping, now_ns),
@@ -279,6 +285,13 @@ impl Model {
         }
         self.listens.update(listen, now_ns);
         self.listens_changed = true;
+    }
+
+    fn apply_held_log(&mut self, log: &HeldLog<'_>) {
+        if let Some(seen) = &mut self.snapshot {
+            seen.held_logs.insert((log.number, log.inode));
+        }
+        self.held_logs.update(log);
     }
 
     /// Takes what a flow still shows as open from its series and forgets it. Series stay until they expire.

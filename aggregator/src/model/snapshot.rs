@@ -10,6 +10,8 @@ use super::flows::FlowId;
 pub(super) struct Seen {
     pub(super) flows: HashSet<FlowId>,
     pub(super) listens: HashSet<u64>,
+    /// Number and file.
+    pub(super) held_logs: HashSet<(u64, u64)>,
 }
 
 impl Model {
@@ -34,6 +36,7 @@ impl Model {
         self.listens
             .close_missing(|cookie| seen.listens.contains(&cookie), now_ns);
         self.listens_changed = true;
+        self.held_logs.keep(&seen.held_logs);
         self.forget_cgroups(&self.cgroups.missing());
         self.sensor.complete = true;
         self.settle(now_ns);

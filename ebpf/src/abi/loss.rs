@@ -1,7 +1,7 @@
 //! What the programs count as lost, in the map `losses`.
 
 /// Stages of [`losses`], in the order of `enum loss_stage`.
-pub const LOSS_STAGES: [&str; 9] = [
+pub const LOSS_STAGES: [&str; 10] = [
     "kernel_flows",
     "kernel_connections",
     "kernel_listens",
@@ -11,6 +11,7 @@ pub const LOSS_STAGES: [&str; 9] = [
     "kernel_events",
     "kernel_delays",
     "kernel_translations",
+    "kernel_logs",
 ];
 /// Reasons of [`losses`], in the order of `enum loss_reason`.
 pub const LOSS_REASONS: [&str; 4] = ["full", "refused", "truncated", "unknown"];

@@ -28,7 +28,7 @@ macro_rules! same_members {
 same_members!(FlowKind: Destination, Other);
 same_members!(Verdict: Ok, Degraded, Unsupported, Failed);
 same_members!(Refusal: BadArgument, NotFound, Forbidden, RateLimited, Io, Unknown, Busy);
-same_members!(FileKind: DockerConfig, DockerDaemon, ContainerdBundle, StorageBundle, StorageContainers, LxcConfig, SystemUuid, DockerJsonLog, DockerLocalLog, PodLog, PodmanLog);
+same_members!(FileKind: DockerConfig, DockerDaemon, ContainerdBundle, StorageBundle, StorageContainers, LxcConfig, SystemUuid, DockerJsonLog, DockerLocalLog, PodLog, PodmanLog, HeldLog);
 
 #[cfg(test)]
 mod tests {

@@ -7,8 +7,8 @@ use capnp::text;
 
 use super::sensor_capnp as wire;
 use crate::{
-    Cgroup, CgroupKey, DelayTotals, Delays, Flow, FlowKey, FlowTotals, Hook, Listen, Loss, MapFill,
-    Owner, Ping, Processes, Record, SensorStatus, Workload,
+    Cgroup, CgroupKey, DelayTotals, Delays, Flow, FlowKey, FlowTotals, HeldLog, Hook, Listen, Loss,
+    MapFill, Owner, Ping, Processes, Record, SensorStatus, Workload,
 };
 
 /// Why a record is skipped.
@@ -49,6 +49,7 @@ pub(super) fn read_record(record: wire::record::Reader<'_>) -> Result<Record<'_>
         Which::Status(status) => Record::Status(read_status(status?)),
         Which::Delays(delays) => Record::Delays(read_delays(delays?)),
         Which::Ping(ping) => Record::Ping(read_ping(ping?)),
+        Which::HeldLog(log) => Record::HeldLog(read_held_log(log?)?),
     })
 }
 
@@ -201,6 +202,19 @@ fn read_ping(ping: wire::ping::Reader<'_>) -> Ping {
         rtt_ns: ping.get_rtt_ns(),
         answered_ns: ping.get_answered_ns(),
     }
+}
+
+fn read_held_log(log: wire::held_log::Reader<'_>) -> Result<HeldLog<'_>, Skip> {
+    Ok(HeldLog {
+        number: log.get_number(),
+        workload: Workload {
+            cgroup_v2: log.get_cgroup_v2(),
+            cgroup_v1: log.get_cgroup_v1(),
+        },
+        path: log.get_path()?,
+        inode: log.get_inode(),
+        open: log.get_open(),
+    })
 }
 
 fn read_text(text: text::Reader<'_>) -> Result<&str, Skip> {

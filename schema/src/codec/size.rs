@@ -44,6 +44,7 @@ fn body_words(record: &Record<'_>, parts: &Parts<'_>) -> usize {
         Record::Status(_) => struct_words::<wire::sensor_status::Builder<'_>>(),
         Record::Delays(_) => struct_words::<wire::delays::Builder<'_>>(),
         Record::Ping(_) => struct_words::<wire::ping::Builder<'_>>(),
+        Record::HeldLog(_) => struct_words::<wire::held_log::Builder<'_>>() + bytes,
     }
 }
 

@@ -5,7 +5,7 @@
 //! memory from packet to packet and are bounded by what fits into one.
 
 use crate::codec::bounds::{MAX_EXECUTABLE_BYTES, MAX_PATH_BYTES, cut_bytes, cut_name};
-use crate::{Cgroup, Flow, FlowKey, Hook, Listen, Loss, MapFill, Owner, Record};
+use crate::{Cgroup, Flow, FlowKey, HeldLog, Hook, Listen, Loss, MapFill, Owner, Record};
 
 /// The variable parts of a record, already cut to their bounds. No kind of record has more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,6 +21,7 @@ impl<'a> Parts<'a> {
             Record::Flow(flow) => Self::executable(flow.key.owner),
             Record::FlowEvicted(key) => Self::executable(key.owner),
             Record::Listen(listen) => Self::executable(listen.owner),
+            Record::HeldLog(log) => Self::bytes(cut_bytes(log.path, MAX_PATH_BYTES)),
             Record::Loss(loss) => Self::texts([loss.stage, loss.reason, ""]),
             Record::Hook(hook) => Self::texts([hook.name, hook.rung, hook.detail]),
             Record::MapFill(fill) => Self::texts([fill.name, "", ""]),
@@ -112,6 +113,19 @@ impl<'a> Parts<'a> {
             Record::Status(status) => Record::Status(status),
             Record::Delays(delays) => Record::Delays(delays),
             Record::Ping(ping) => Record::Ping(ping),
+            Record::HeldLog(HeldLog {
+                number,
+                workload,
+                path: _,
+                inode,
+                open,
+            }) => Record::HeldLog(HeldLog {
+                number,
+                workload,
+                path: self.bytes,
+                inode,
+                open,
+            }),
         }
     }
 

@@ -4,8 +4,8 @@ use std::net::Ipv6Addr;
 
 use super::sensor_capnp as wire;
 use crate::{
-    Cgroup, DelayTotals, Delays, Flow, FlowKey, Hook, Listen, Loss, MapFill, Ping, Processes,
-    Record, SensorStatus,
+    Cgroup, DelayTotals, Delays, Flow, FlowKey, HeldLog, Hook, Listen, Loss, MapFill, Ping,
+    Processes, Record, SensorStatus,
 };
 
 pub(super) fn write_record(mut out: wire::record::Builder<'_>, record: &Record<'_>) {
@@ -23,6 +23,7 @@ pub(super) fn write_record(mut out: wire::record::Builder<'_>, record: &Record<'
         Record::Status(status) => write_status(out.init_status(), status),
         Record::Delays(delays) => write_delays(out.init_delays(), delays),
         Record::Ping(ping) => write_ping(out.init_ping(), ping),
+        Record::HeldLog(log) => write_held_log(out.init_held_log(), log),
     }
 }
 
@@ -210,6 +211,22 @@ fn write_delays(mut out: wire::delays::Builder<'_>, delays: &Delays) {
     out.set_compaction_ns(compaction_ns);
     out.set_write_copy_ns(write_copy_ns);
     out.set_irq_ns(irq_ns);
+}
+
+fn write_held_log(mut out: wire::held_log::Builder<'_>, log: &HeldLog<'_>) {
+    let HeldLog {
+        number,
+        workload,
+        path,
+        inode,
+        open,
+    } = *log;
+    out.set_number(number);
+    out.set_cgroup_v2(workload.cgroup_v2);
+    out.set_cgroup_v1(workload.cgroup_v1);
+    out.set_path(path);
+    out.set_inode(inode);
+    out.set_open(open);
 }
 
 fn write_ping(mut out: wire::ping::Builder<'_>, ping: &Ping) {

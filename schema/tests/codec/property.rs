@@ -4,10 +4,10 @@ use std::net::Ipv6Addr;
 
 use nodescope_schema::{
     Cgroup, CgroupKey, Decoded, DelayTotals, Delays, Flow, FlowKey, FlowKind, FlowTotals,
-    FromAggregator, Hook, Listen, Loss, MAX_EXECUTABLE_BYTES, MAX_MESSAGE_BYTES, MAX_PING_TARGETS,
-    MapFill, Owner, Ping, Processes, Record, RecordWriter, RecordingReader, Request, RequestKind,
-    SensorStatus, SetPingTargets, Verdict, Workload, decode_from_aggregator, decode_from_sensor,
-    encode_request,
+    FromAggregator, HeldLog, Hook, Listen, Loss, MAX_EXECUTABLE_BYTES, MAX_MESSAGE_BYTES,
+    MAX_PING_TARGETS, MapFill, Owner, Ping, Processes, Record, RecordWriter, RecordingReader,
+    Request, RequestKind, SensorStatus, SetPingTargets, Verdict, Workload, decode_from_aggregator,
+    decode_from_sensor, encode_request,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -157,6 +157,23 @@ fn ping() -> impl Strategy<Value = Record<'static>> {
     })
 }
 
+fn held_log() -> impl Strategy<Value = Record<'static>> {
+    (any::<[u64; 4]>(), bytes(300), any::<bool>()).prop_map(
+        |([number, cgroup_v2, cgroup_v1, inode], path, open)| {
+            Record::HeldLog(HeldLog {
+                number,
+                workload: Workload {
+                    cgroup_v2,
+                    cgroup_v1,
+                },
+                path,
+                inode,
+                open,
+            })
+        },
+    )
+}
+
 fn cgroup() -> impl Strategy<Value = Record<'static>> {
     (cgroup_key(), bytes(300), any::<[u64; 2]>()).prop_map(
         |(key, path, [created_ns, removed_ns])| {
@@ -191,6 +208,7 @@ fn record() -> impl Strategy<Value = Record<'static>> {
         processes(),
         delays(),
         ping(),
+        held_log(),
         flow(),
         flow_key().prop_map(Record::FlowEvicted),
         listen(),

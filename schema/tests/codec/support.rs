@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nodescope_schema::{
     BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, DelayTotals, Delays, FileKind,
-    FilesystemReply, Flow, FlowKey, FlowKind, FlowTotals, FromSensorSink, Hook, Listen, Loss,
-    MapFill, OpenFile, OpenJvmData, Owner, Ping, Processes, Record, RecordWriter, Reply,
+    FilesystemReply, Flow, FlowKey, FlowKind, FlowTotals, FromSensorSink, HeldLog, Hook, Listen,
+    Loss, MapFill, OpenFile, OpenJvmData, Owner, Ping, Processes, Record, RecordWriter, Reply,
     RequestKind, SensorHello, SensorStatus, SetPingTargets, StatFilesystem, Verdict, Workload,
     decode_from_sensor,
 };
@@ -74,7 +74,7 @@ pub(crate) const RECORD_BYTES: usize = 2 * WORD;
 pub(crate) const FLOW: u16 = 5;
 
 /// One of each kind, with its name, no field empty and no two fields alike where that would hide a mix-up.
-pub(crate) const RECORDS: [(&str, Record<'static>); 13] = [
+pub(crate) const RECORDS: [(&str, Record<'static>); 14] = [
     ("snapshot_begin", Record::SnapshotBegin),
     ("snapshot_end", Record::SnapshotEnd),
     (
@@ -211,6 +211,19 @@ pub(crate) const RECORDS: [(&str, Record<'static>); 13] = [
             lost: 83,
             rtt_ns: 84,
             answered_ns: 85,
+        }),
+    ),
+    (
+        "held_log",
+        Record::HeldLog(HeldLog {
+            number: 90,
+            workload: Workload {
+                cgroup_v2: 91,
+                cgroup_v1: 92,
+            },
+            path: b"/var/log/shop/\xff.log",
+            inode: 93,
+            open: true,
         }),
     ),
 ];

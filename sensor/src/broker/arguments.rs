@@ -66,6 +66,7 @@ fn checked(argument: &[u8], form: Form) -> Result<&str, Refusal> {
         Form::Id => argument.len() == 64 && argument.iter().all(|byte| is_lower_hex(*byte)),
         Form::Name => is_name(argument),
         Form::Pod => is_pod(argument),
+        Form::Number => is_number(argument),
     };
     match std::str::from_utf8(argument) {
         Ok(text) if fits => Ok(text),
@@ -83,6 +84,11 @@ fn is_name(argument: &[u8]) -> bool {
         .first()
         .is_some_and(|byte| !matches!(byte, b'.' | b'-'));
     first && argument.len() <= MAX_NAME_BYTES && argument.iter().all(allowed)
+}
+
+fn is_number(argument: &[u8]) -> bool {
+    let text = std::str::from_utf8(argument).unwrap_or_default();
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
 
 fn is_pod(argument: &[u8]) -> bool {
@@ -164,6 +170,29 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_decimal() {
+        let query = |container| {
+            Query::check(&OpenFile {
+                container,
+                ..request(FileKind::HeldLog)
+            })
+        };
+        for number in [&b"0"[..], b"7", b"18446744073709551615"] {
+            assert!(query(number).is_ok(), "{number:?}");
+        }
+        for bad in [
+            &b""[..],
+            b"-1",
+            b"+1",
+            b" 1",
+            b"0x1",
+            b"18446744073709551616",
+        ] {
+            assert_eq!(query(bad).err(), Some(Refusal::BadArgument), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn names_are_one_plain_component() {
         let bundle = request(FileKind::ContainerdBundle);
         for name in [&b"k8s.io"[..], b"a", b"my_pod-1.x", &[b'x'; MAX_NAME_BYTES]] {
@@ -211,11 +240,12 @@ mod tests {
                 Form::Empty => b"",
                 Form::Id => ID,
                 Form::Name | Form::Pod => b"name",
+                Form::Number => b"17",
             };
             let namespace: &[u8] = match row.namespace {
                 Form::Empty => b"",
                 Form::Pod => b"default_web-1_0a1b",
-                Form::Id | Form::Name => b"name",
+                Form::Id | Form::Name | Form::Number => b"name",
             };
             let good = OpenFile {
                 container,

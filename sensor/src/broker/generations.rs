@@ -26,6 +26,8 @@ pub enum Generations {
     Numbered,
     /// The place is a directory with `RESTARTS.log` and `RESTARTS.log.TIME`, as kubelet does it.
     PodLogs,
+    /// Whatever its writer or logrotate makes of the name: see [`super::held_logs`].
+    Held,
 }
 
 /// The name of a generation of the log `name`.

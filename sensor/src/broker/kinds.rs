@@ -9,6 +9,9 @@
 //! root, and a log's path is never taken from anybody: it follows from the container's identifiers. What is given out is
 //! a descriptor for reading a regular file that the runtime's user owns; requests for logs share the rate of the others.
 //!
+//! A log that a process holds open has no place here: its path is what the kernel said of that process, see
+//! [`super::held_logs`], and the request has the number of that.
+//!
 //! Paths are the real ones (`/run`, not `/var/run`). Sources: docker's `daemon/config`, containerd's shim v2 bundle,
 //! containers-storage's `storage.conf(5)`, `lxc.container.conf(5)`, and the state directories of k3s, k0s and microk8s.
 
@@ -34,7 +37,7 @@ pub struct Kind {
     /// The base may lie in a directory that a group of the system may write to, as `/var/log` is on Debian's relatives.
     /// Nobody but root can make what belongs to root there, so all it gives that group is to hide or exchange logs.
     pub base_of_group: bool,
-    /// Where the system's runtime keeps it; the first that is there is taken.
+    /// Where the system's runtime keeps it; the first that is there is taken. Empty for [`Generations::Held`].
     pub system: &'static [Place],
     /// Where a user's rootless runtime keeps it; empty when there is no such thing.
     pub user: &'static [Place],
@@ -61,6 +64,8 @@ pub enum Form {
     Name,
     /// The name of a pod's log directory, `NAMESPACE_POD_UID`: lower-case letters, digits, `.` and `-`, parted by two `_`.
     Pod,
+    /// A number in decimal.
+    Number,
 }
 
 /// Files that hold one container: a specification with a long environment is some 100 KiB.
@@ -262,6 +267,17 @@ pub const KINDS: [Kind; FileKind::ALL.len()] = [
             place(STORAGE_USER_GRAPH, BTRFS_LOG),
         ],
     },
+    Kind {
+        file_kind: FileKind::HeldLog,
+        container: Form::Number,
+        namespace: Form::Empty,
+        data_root: false,
+        max_bytes: LOG_BYTES,
+        generations: Generations::Held,
+        base_of_group: false,
+        system: &[],
+        user: &[],
+    },
 ];
 
 /// The row of a kind.
@@ -287,7 +303,8 @@ mod tests {
     #[test]
     fn places_are_plain_paths() {
         for kind in &KINDS {
-            assert!(!kind.system.is_empty(), "{:?}", kind.file_kind);
+            let has_places = kind.generations != Generations::Held;
+            assert_eq!(!kind.system.is_empty(), has_places, "{:?}", kind.file_kind);
             for place in kind.system.iter().chain(kind.user) {
                 assert!(place.base.starts_with('/') || place.base.starts_with("{home}/"));
                 assert!(!place.base.starts_with("/var/run/"), "{}", place.base);

@@ -11,6 +11,7 @@
 pub mod arguments;
 pub mod filesystems;
 pub mod generations;
+mod held_logs;
 pub mod jvm;
 pub mod kinds;
 mod mount_table;
@@ -28,10 +29,12 @@ use std::time::Instant;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nodescope_schema::{FilesystemSpace, OpenFile, OpenJvmData, Refusal, StatFilesystem};
 
+use crate::held_logs::HeldLogs;
 use crate::passwd;
 use crate::rate::TokenBucket;
 use arguments::Query;
 use generations::Generations;
+use held_logs::HeldLogFiles;
 use jvm::JvmData;
 use kinds::Place;
 use walk::Owners;
@@ -47,6 +50,7 @@ pub const QUEUE_LENGTH: usize = 256;
 #[derive(Debug)]
 pub struct Broker {
     files: SyncSender<Job<Query>>,
+    held_logs: SyncSender<Job<Query>>,
     /// Of processes.
     jvm_data: SyncSender<Job<u32>>,
     filesystems: SyncSender<Job<StatFilesystem>>,
@@ -110,7 +114,7 @@ impl Broker {
     ///
     /// # Errors
     /// A thread or the event descriptor cannot be made.
-    pub fn start(files: Files) -> io::Result<Self> {
+    pub fn start(files: Files, held_logs: &HeldLogs) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
         )?);
@@ -119,9 +123,11 @@ impl Broker {
             queue,
             wake: Arc::clone(&wake),
         };
+        let mut held_logs = HeldLogFiles::new(held_logs.clone());
         let mut jvm_data = JvmData::default();
         Ok(Self {
             files: start_opening("broker", &threads, move |query| files.open(query))?,
+            held_logs: start_opening("held_logs", &threads, move |query| held_logs.open(query))?,
             jvm_data: start_opening("jvm_data", &threads, move |pid| jvm_data.open(*pid))?,
             filesystems: filesystems::start(&threads)?,
             answers,
@@ -144,7 +150,11 @@ impl Broker {
         if !self.bucket.take(now) {
             return Err(Refusal::RateLimited);
         }
-        enqueue(&self.files, connection, id, Query::check(request)?)
+        let query = Query::check(request)?;
+        match query.kind.generations {
+            Generations::Held => enqueue(&self.held_logs, connection, id, query),
+            _ => enqueue(&self.files, connection, id, query),
+        }
     }
 
     /// Asks for the performance data of a Java virtual machine.
@@ -311,6 +321,7 @@ impl Files {
             Generations::One => name.into(),
             Generations::Numbered => generations::numbered(name, query.generation),
             Generations::PodLogs => generations::pod_log(directory.as_fd(), query.generation)?,
+            Generations::Held => return Err(Refusal::NotFound),
         };
         walk::open_file(directory.as_fd(), &name, owners, query.kind.max_bytes)
     }

@@ -35,11 +35,12 @@ fn request(kind: FileKind) -> OpenFile<'static> {
         kinds::Form::Empty => b"",
         kinds::Form::Id => ID.as_bytes(),
         kinds::Form::Name | kinds::Form::Pod => b"name",
+        kinds::Form::Number => b"17",
     };
     let namespace: &[u8] = match row.namespace {
         kinds::Form::Empty => b"",
         kinds::Form::Pod => b"default_web-1_0a1b",
-        kinds::Form::Id | kinds::Form::Name => b"k8s.io",
+        kinds::Form::Id | kinds::Form::Name | kinds::Form::Number => b"k8s.io",
     };
     OpenFile {
         kind,
@@ -70,7 +71,7 @@ fn path_of(place: &Place, query: &Query) -> String {
     let path = format!("{}/{}", base_of(place, query, ""), file_of(place, query));
     match query.kind.generations {
         Generations::PodLogs => path + "/0.log",
-        Generations::One | Generations::Numbered => path,
+        Generations::One | Generations::Numbered | Generations::Held => path,
     }
 }
 
@@ -189,7 +190,7 @@ fn a_user_must_be_in_passwd_and_have_a_plain_home() {
 fn the_thread_answers_and_limits() {
     let root = tempfile::tempdir().unwrap();
     put(root.path(), "/etc/docker/daemon.json", "{}");
-    let mut broker = Broker::start(files(root.path())).unwrap();
+    let mut broker = Broker::start(files(root.path()), &HeldLogs::default()).unwrap();
     let request = request(FileKind::DockerDaemon);
     let now = Instant::now();
     assert_eq!(broker.submit(7, 1, &request, now), Ok(()));
@@ -245,7 +246,7 @@ fn device_of_root() -> StatFilesystem {
 
 #[test]
 fn tells_how_full_a_file_system_is() {
-    let mut broker = Broker::start(files(Path::new("/"))).unwrap();
+    let mut broker = Broker::start(files(Path::new("/")), &HeldLogs::default()).unwrap();
     let now = Instant::now();
     assert_eq!(broker.stat(7, 1, device_of_root(), now), Ok(()));
     let answer = wait_for_answer(&broker);

@@ -222,6 +222,14 @@ pub fn place(directory: BorrowedFd<'_>, name: &OsStr) -> Result<OwnedFd, Refusal
 /// As [`open`].
 pub fn open_place(place: &OwnedFd, owners: Owners, max_bytes: u64) -> Result<OwnedFd, Refusal> {
     check_file(&fstat(place).map_err(refusal)?, owners, max_bytes)?;
+    reopen(place)
+}
+
+/// The same for a file that was checked. It must be a regular one: to open others can have effects.
+///
+/// # Errors
+/// [`Refusal::Forbidden`] or [`Refusal::Io`].
+pub(super) fn reopen(place: &OwnedFd) -> Result<OwnedFd, Refusal> {
     let path = format!("/proc/self/fd/{}", place.as_raw_fd());
     // Who has a lease on the file could else keep this waiting.
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;

@@ -15,6 +15,8 @@ use super::verdict::{HookState, broke};
 
 /// Reads of one run. The kernel ends a read after a million objects; this is far above any node.
 const READS_MAX: usize = 1024;
+/// Bytes of one read.
+const OUTPUT_BYTES: usize = 8192;
 
 /// Key of `listen_ports`.
 #[derive(Debug)]
@@ -76,7 +78,7 @@ impl Existing {
             (SCAN_LISTENS, self.scan_listens()),
             (ADOPT_CONNECTIONS, self.run(ADOPT_CONNECTIONS)),
             (SCAN_DELAYS, self.run(SCAN_DELAYS)),
-            (ADOPT_CONNECTIONS, self.forget_ports(batch)),
+            (ADOPT_CONNECTIONS, self.ports.clear(batch)),
         ];
         for (iterator, result) in found {
             let Err(error) = result else { continue };
@@ -120,16 +122,25 @@ impl Existing {
 
     /// Runs an iterator to its end; nothing when the kernel did not take it.
     pub(super) fn run(&self, iterator: &'static str) -> Result<(), SourceError> {
+        self.read(iterator, |_| {})
+    }
+
+    /// The same, and hands on what it prints, in pieces of any length.
+    pub(super) fn read(
+        &self,
+        iterator: &'static str,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(), SourceError> {
         let Some((_, link)) = self.iterators.iter().find(|(name, _)| *name == iterator) else {
             return Ok(());
         };
-        let drain = || -> io::Result<()> {
+        let mut drain = || -> io::Result<()> {
             let run = start_iterator(link.as_fd())?;
-            let mut nothing = [0; 64];
+            let mut output = [0; OUTPUT_BYTES];
             for _ in 0..READS_MAX {
-                match nix::unistd::read(&run, &mut nothing).map_err(io::Error::from) {
+                match nix::unistd::read(&run, &mut output).map_err(io::Error::from) {
                     Ok(0) => return Ok(()),
-                    Ok(_) => {}
+                    Ok(bytes) => take(&output[..bytes]),
                     // So many objects without output that the kernel wants to be asked again.
                     Err(e)
                         if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
@@ -139,21 +150,5 @@ impl Existing {
             Err(ErrorKind::TimedOut.into())
         };
         drain().map_err(|source| SourceError::Iterator { iterator, source })
-    }
-
-    fn forget_ports(&self, batch: &mut Batch) -> Result<(), SourceError> {
-        let mut keys = Vec::new();
-        self.ports
-            .for_each(batch, |key, _, _| keys.push(key.to_vec()))?;
-        for key in keys {
-            self.ports
-                .map()
-                .delete(&key)
-                .map_err(|source| SourceError::Map {
-                    map: self.ports.name(),
-                    source,
-                })?;
-        }
-        Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod convert;
 mod delays;
 mod existing;
 mod flows;
+mod held_logs;
 mod hierarchy;
 mod listens;
 mod load;
@@ -41,6 +42,7 @@ use bpf::{MapHandle, monotonic_ns};
 use delays::DelayTables;
 use existing::Existing;
 use flows::Flows;
+use held_logs::Logs;
 use hierarchy::Hierarchy;
 use listens::Listens;
 pub use load::LoadError;
@@ -53,6 +55,8 @@ pub use source::{Source, SourceError};
 use table::{Batch, Table};
 use translations::Translations;
 use verdict::HookState;
+
+use crate::held_logs::HeldLogs;
 
 /// A program may take this long from reading the clock to having written an entry; what changed in that time is told
 /// twice rather than not at all.
@@ -76,6 +80,7 @@ pub struct Kernel {
     populations: Populations,
     processes: Table<ThreadGroup, abi::Process>,
     delays: DelayTables,
+    logs: Logs,
     losses: KernelLosses,
     /// Cgroups that were there at the start and found no room.
     unseeded: u64,
@@ -118,6 +123,9 @@ impl Kernel {
             options.every_netns,
         );
         kernel.existing.find(&mut kernel.hooks, &mut kernel.batch);
+        kernel
+            .logs
+            .find(&kernel.existing, &mut kernel.hooks, &mut kernel.batch);
         // What cannot be deleted only takes room.
         let _ = kernel.older.forget(&mut kernel.batch);
         kernel.delays.judge(&mut kernel.hooks);
@@ -147,6 +155,7 @@ impl Kernel {
         let older = tuples(maps::OLDER_TRANSLATIONS, sizes.older_translations)?;
         let keep_settled = fd(maps::KEEP_SETTLED)?;
         let keep_settled = MapHandle::new(keep_settled, size_of::<u32>(), size_of::<u32>())?;
+        let log_candidates = Logs::table(fd(maps::LOG_CANDIDATES)?)?;
         let losses = KernelLosses::new(fd(maps::LOSSES)?, skippable)?;
         let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
         let ports = Table::new(maps::LISTEN_PORTS, fd(maps::LISTEN_PORTS)?, sizes.listens)?;
@@ -165,6 +174,7 @@ impl Kernel {
             populations: Populations::new(populations),
             processes,
             delays: DelayTables::new(delays, threads, &options.proc_root),
+            logs: Logs::new(log_candidates, monotonic_ns()),
             losses,
             unseeded: 0,
             processes_alive: 0,
@@ -176,6 +186,11 @@ impl Kernel {
     /// The verdict of every hook.
     pub fn hooks(&self) -> impl Iterator<Item = Hook<'_>> {
         self.hooks.iter().map(HookState::record)
+    }
+
+    /// The logs that processes hold open, for who opens them.
+    pub fn held_logs(&self) -> &HeldLogs {
+        self.logs.shared()
     }
 
     /// Number of the watched cgroup v1 hierarchy; 0 when there is none.
@@ -228,6 +243,7 @@ impl Kernel {
         let listens = self
             .listens
             .poll(&mut self.batch, self.existing.scan(), all, emit)?;
+        self.logs.poll(all, emit);
         self.flows.evict(&mut self.batch, flows, now_ns, emit)?;
         self.populations
             .make_room(&mut self.batch, populations, &self.cgroups, cgroups)?;
@@ -259,6 +275,7 @@ impl Kernel {
             total: self.unseeded,
         };
         let mut lost_here = vec![unseeded, self.flows.loss(), self.older.loss()];
+        lost_here.push(self.logs.loss());
         lost_here.extend(self.translations.losses());
         self.losses.poll(&lost_here, all, emit)
     }
@@ -355,6 +372,7 @@ impl Source for Kernel {
             self.delays.judge(&mut self.hooks);
             self.hooks_told = false;
         }
-        self.existing.rescan()
+        self.existing.rescan()?;
+        self.logs.scan(&self.existing, &mut self.batch)
     }
 }

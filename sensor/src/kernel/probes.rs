@@ -65,6 +65,9 @@ pub(super) const FIND_PROCESSES: &str = "find_processes";
 pub(super) const SCAN_LISTENS: &str = "scan_listens";
 pub(super) const SCAN_DELAYS: &str = "scan_delays";
 pub(super) const ADOPT_CONNECTIONS: &str = "adopt_connections";
+/// The probe that looks for logs.
+pub(super) const HELD_LOGS: &str = "held_logs";
+pub(super) const SCAN_LOGS: &str = "scan_logs";
 
 /// In the order of attaching. The iterators come last: what begins while they run is seen by the hooks before them.
 pub(super) const PROBES: &[Probe] = &[
@@ -226,6 +229,14 @@ pub(super) const PROBES: &[Probe] = &[
             &[program(SCAN_LISTENS, Attach::Iterator("task_file"))],
         )],
         needs: TCP_STATE,
+    },
+    Probe {
+        name: HELD_LOGS,
+        rungs: &[only(
+            "iter/task_file",
+            &[program(SCAN_LOGS, Attach::Iterator("task_file"))],
+        )],
+        needs: "",
     },
     Probe {
         name: "existing_connections",

@@ -136,6 +136,13 @@ impl<K: Decode, V: Decode> Table<K, V> {
         Ok(())
     }
 
+    /// Deletes all entries.
+    pub(super) fn clear(&self, batch: &mut Batch) -> Result<(), SourceError> {
+        let mut keys = Vec::new();
+        self.for_each(batch, |key, _, _| keys.push(key.to_vec()))?;
+        self.delete(&keys)
+    }
+
     /// Deletes an entry and returns what it was.
     pub(super) fn take(&self, key: &[u8]) -> Result<Option<V>, SourceError> {
         let mut value = vec![0; V::BYTES];

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod delays;
+mod held_logs;
 mod lifecycle;
 mod listens;
 mod support;

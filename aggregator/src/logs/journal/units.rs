@@ -69,6 +69,8 @@ pub(super) struct Units {
     unknown: usize,
     classes: HashMap<Vec<u8>, Class>,
     counts: UnitCounts,
+    /// Value of the label `source`.
+    label: Arc<str>,
 }
 
 struct Unit {
@@ -91,6 +93,7 @@ impl Units {
             unknown: 0,
             classes: HashMap::new(),
             counts: UnitCounts::default(),
+            label: LABEL.into(),
         }
     }
 
@@ -175,7 +178,7 @@ impl Units {
     /// they logged is unclaimed.
     pub(super) fn resolve(&mut self, now_ms: u64, find: impl Fn(&Logger) -> LogOwner) {
         self.unknown = 0;
-        let counts = &mut self.counts;
+        let (counts, label) = (&mut self.counts, &self.label);
         let unknown = &mut self.unknown;
         self.units.retain(|logger, unit| {
             if unit.container.is_some() {
@@ -194,7 +197,7 @@ impl Units {
                 return true;
             }
             unit.source.flush(true);
-            let lost = unit.published.take(&unit.source, LABEL);
+            let lost = unit.published.take(&unit.source, label);
             counts.unclaimed += lost.iter().map(|count| count.messages).sum::<u64>();
             counts.cut += unit.cut();
             false
@@ -208,6 +211,7 @@ impl Units {
         now_ms: u64,
         mut show: impl FnMut(&Arc<str>, &[LogCount]) -> bool,
     ) {
+        let label = &self.label;
         for unit in self.units.values_mut() {
             let Some(container) = unit.container.clone() else {
                 continue;
@@ -216,7 +220,7 @@ impl Units {
                 continue;
             }
             let before = unit.published.clone();
-            let counts = unit.published.take(&unit.source, LABEL);
+            let counts = unit.published.take(&unit.source, label);
             if !show(&container, &counts) {
                 unit.published = before;
                 unit.container = None;

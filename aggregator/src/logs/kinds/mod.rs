@@ -1,9 +1,13 @@
-//! Which files the logs of containers are in. A kind of file is one file here and one line in [`KINDS`]; the sensor
-//! has a row for it in its table of files.
+//! Which files the logs of containers are in. A kind of file that a runtime writes is one file here and one line in
+//! [`KINDS`]; the sensor has a row for it in its table of files. What a container's processes write to files of their own
+//! below `/var/log` the sensor finds by itself: see [`LogPlace::held`].
+
+use std::sync::Arc;
 
 use nodescope_logs::decode::Format;
 use nodescope_schema::FileKind;
 
+use super::positions::{Mark, Positions};
 use crate::containers::{ContainerRef, Metadata, OwnedOpenFile};
 
 mod docker_json;
@@ -53,28 +57,72 @@ pub struct Subject<'a> {
 /// A log that a container may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlace {
+    /// Its name among the places that are kept, the same in every release.
+    pub name: Arc<str>,
     /// Value of the label `source`.
-    pub source: &'static str,
+    pub source: Arc<str>,
     /// What is in it.
     pub format: Format,
     /// The file.
     pub file: OwnedOpenFile,
+    /// Of a log that processes hold open: the numbers of the files they may still write to.
+    pub held: Vec<u64>,
+}
+
+impl LogPlace {
+    /// The file of a runtime.
+    pub fn of_runtime(format: Format, file: OwnedOpenFile) -> Self {
+        Self {
+            name: name_of(&file).into(),
+            source: STANDARD_STREAMS.into(),
+            format,
+            file,
+            held: Vec::new(),
+        }
+    }
+
+    /// A log that the sensor gave a number, in which processes of a container write to files of these numbers.
+    pub fn held(container: &str, path: &str, number: u64, inodes: &[u64]) -> Self {
+        Self {
+            name: format!("{}{path}", held_prefix(container)).into(),
+            source: path.into(),
+            format: Format::Plain,
+            file: OwnedOpenFile {
+                container: number.to_string().into(),
+                ..OwnedOpenFile::of_kind(FileKind::HeldLog)
+            },
+            held: inodes.to_vec(),
+        }
+    }
+
+    /// Whether processes hold it open, and no runtime writes it.
+    pub fn is_held(&self) -> bool {
+        self.file.kind == FileKind::HeldLog
+    }
+}
+
+/// What the names of the logs that a container's processes hold begin with.
+fn held_prefix(container: &str) -> String {
+    format!("held:{container}:")
+}
+
+/// How far a log was read before. Of a held one that goes by another name now, because it was rotated away, the files
+/// tell it.
+pub(super) fn saved(positions: &Positions, place: &LogPlace) -> Option<Mark> {
+    let end = place.name.len() - place.source.len();
+    let of_file = || positions.of_file(place.name.get(..end)?, &place.held);
+    let by_file = if place.is_held() { of_file() } else { None };
+    by_file.or_else(|| positions.get(&place.name))
 }
 
 /// The logs that a container may have; it has one of them at most.
 pub fn places(subject: &Subject<'_>) -> Vec<LogPlace> {
-    let place = |kind: &&dyn LogKind| {
-        Some(LogPlace {
-            source: STANDARD_STREAMS,
-            format: kind.format(),
-            file: kind.file(subject)?,
-        })
-    };
+    let place =
+        |kind: &&dyn LogKind| Some(LogPlace::of_runtime(kind.format(), kind.file(subject)?));
     KINDS.iter().filter_map(place).collect()
 }
 
-/// The name of a log among the places that are kept, the same in every release.
-pub(super) fn name_of(log: &OwnedOpenFile) -> String {
+fn name_of(log: &OwnedOpenFile) -> String {
     let kind = KINDS.iter().find(|kind| kind.file_kind() == log.kind);
     let kind = kind.map_or("", |kind| kind.name());
     let text = String::from_utf8_lossy;

@@ -338,7 +338,7 @@ family!(
     Container,
     "container_log_messages_total",
     ["source", "level", "pattern_hash", "sample"],
-    "Log messages by level; from warnings on also by pattern, with one message of it as a sample"
+    "Log messages by level; from warnings on also by pattern, with one message of it as a sample. The source is stdout/stderr, journald or the path of a file"
 );
 
 /// The families of this file, in the order of their exposition.

@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use nodescope_logs::decode::Format;
 use nodescope_schema::{FileKind, Refusal};
 
+mod held;
+
 use super::chain::{self, ChainError, Want};
 use super::kinds::LogPlace;
 use super::open::{FileBudget, since_1970_ms};
@@ -176,11 +178,8 @@ impl Node {
 }
 
 fn tail(format: Format) -> Tail {
-    let place = LogPlace {
-        source: "test",
-        format,
-        file: OwnedOpenFile::of_kind(FileKind::DockerJsonLog),
-    };
+    let file = OwnedOpenFile::of_kind(FileKind::DockerJsonLog);
+    let place = LogPlace::of_runtime(format, file);
     Tail::new("test".into(), vec![place], 1 << 20, 0)
 }
 
