@@ -1,7 +1,6 @@
 //! Logs of real containers: every line once, through rotations and restarts, whatever the runtime makes of them.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use nodescope_tests::*;
 use serde_json::Value;
@@ -35,53 +34,7 @@ impl Node {
 static NODE: Shared<Node> = Shared::new();
 
 const MESSAGES: &str = "container_log_messages_total";
-
-/// How long nothing may be counted before what is missing is taken for lost.
-const STANDSTILL: Duration = Duration::from_secs(30);
-/// Enough for what would be counted twice to show.
-const SETTLE: Duration = Duration::from_secs(3);
-
-/// Waits until `count` messages were counted, and that it stays so. Writing them may take long on a busy machine, so only
-/// a standstill ends the wait.
-fn counts_in_all(agent: &Agent, id: &str, count: u64) {
-    let label = [("container_id", id)];
-    let counted = |scrape: &Scrape| scrape.sum(MESSAGES, &label).unwrap_or(0.0) as u64;
-    let mut last = (0, Instant::now());
-    while last.0 < count && last.1.elapsed() < STANDSTILL {
-        std::thread::sleep(Duration::from_millis(200));
-        let now = counted(&agent.scrape());
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-    }
-    std::thread::sleep(SETTLE);
-    let scrape = agent.scrape();
-    let own: String = scrape
-        .samples
-        .iter()
-        .filter(|sample| sample.name.starts_with("nodescope_log_"))
-        .map(|sample| format!("{} {:?} {}\n", sample.name, sample.labels, sample.value))
-        .collect();
-    assert_eq!(counted(&scrape), count, "{own}{}", agent.logs());
-}
-
-/// The same, and a quarter of them is of each level.
-fn counts(agent: &Agent, id: &str, count: u64) {
-    counts_in_all(agent, id, count);
-    let scrape = agent.scrape();
-    for level in ["error", "warning", "info", "debug"] {
-        let labels = [
-            ("container_id", id),
-            ("source", "stdout/stderr"),
-            ("level", level),
-        ];
-        assert_eq!(
-            scrape.sum(MESSAGES, &labels),
-            Some((count / 4) as f64),
-            "{level}"
-        );
-    }
-}
+const STANDARD_STREAMS: &str = "stdout/stderr";
 
 #[test]
 fn patterns_samples_and_levels() {
@@ -89,7 +42,7 @@ fn patterns_samples_and_levels() {
     let node = NODE.get(Node::start);
     let name = node.log("", 400, 1_000);
     let id = Docker::container_id(&name);
-    counts(&node.agent, &id, 400);
+    counts_levels(&node.agent, &id, STANDARD_STREAMS, 400);
     let scrape = node.agent.scrape();
     let labels = [("container_id", id.as_str())];
     let series: Vec<&Sample> = scrape.matching(MESSAGES, &labels).collect();
@@ -115,7 +68,12 @@ fn docker_json_at_50_000_lines_a_second_through_rotations() {
     let node = NODE.get(Node::start);
     let options = "--log-driver json-file --log-opt max-size=8m --log-opt max-file=10";
     let name = node.log(options, 500_000, 50_000);
-    counts(&node.agent, &Docker::container_id(&name), 500_000);
+    counts_levels(
+        &node.agent,
+        &Docker::container_id(&name),
+        STANDARD_STREAMS,
+        500_000,
+    );
     assert!(directory_of(&node, &name, "").len() > 1, "it was rotated");
 }
 
@@ -126,7 +84,12 @@ fn docker_local_through_rotations() {
     // The driver compresses a file as soon as it is rotated, which must not be before it was seen: each lasts seconds here.
     let options = "--log-driver local --log-opt max-size=2m --log-opt max-file=10";
     let name = node.log(options, 100_000, 5_000);
-    counts(&node.agent, &Docker::container_id(&name), 100_000);
+    counts_levels(
+        &node.agent,
+        &Docker::container_id(&name),
+        STANDARD_STREAMS,
+        100_000,
+    );
     let files = directory_of(&node, &name, "local-logs");
     let compressed = files.iter().filter(|name| name.ends_with(".gz")).count();
     assert!(compressed >= 3, "{files:?}");
@@ -161,9 +124,9 @@ fn pods_through_rotations_and_a_restart() {
         });
         pod.rotate_log(&container, &log, time);
     }
-    counts(&agent, &id, 200_000);
+    counts_levels(&agent, &id, STANDARD_STREAMS, 200_000);
     pod.run_load_again("app", 1, "log --count 4000 --per-second 1000 --hold yes");
-    counts(&agent, &id, 204_000);
+    counts_levels(&agent, &id, STANDARD_STREAMS, 204_000);
 }
 
 #[test]
@@ -177,7 +140,12 @@ fn podman_k8s_file() {
         &format!("--name {name} --log-driver k8s-file --log-opt max-size=4mb"),
         "log --count 200000 --per-second 20000 --hold yes",
     );
-    counts(&agent, &format!("/podman/{name}"), 200_000);
+    counts_levels(
+        &agent,
+        &format!("/podman/{name}"),
+        STANDARD_STREAMS,
+        200_000,
+    );
 }
 
 #[test]
@@ -203,7 +171,7 @@ fn a_killed_aggregator_neither_skips_nor_repeats() {
     assert!(shown as u64 <= before && before < LINES, "{shown} {before}");
     agent.start_aggregator();
     agent.wait_ready();
-    counts_in_all(&agent, &id, LINES - before);
+    counts_lines(&agent, &id, LINES - before);
 }
 
 /// Place in a container's log up to which it was counted.

@@ -7,6 +7,8 @@ cd "$(dirname "$0")" || exit 1
 # shellcheck source=tests/vm/jobs/package.sh
 . ./package.sh
 
+readonly scribes_log=/var/log/shop/scribe.log
+
 units() { systemctl show --property="$1" --value nodescope-sensor.service nodescope-aggregator.service | grep .; }
 restarts_of() { systemctl show --property=NRestarts --value "$1"; }
 restarted() { [ "$(restarts_of "$1")" = 1 ] && systemctl --quiet is-active "$1"; }
@@ -50,11 +52,16 @@ traffic() {
     settle
 }
 
-# What a service says: journald has it, whose files the aggregator reads by a group that the unit gives it.
+# What a service says: journald has it, whose files the aggregator reads by a group that the unit gives it. And what it
+# writes to a file, which the sensor opens.
 messages() {
     expect 1 nodescope_journal_readable
     service talker -- "$bin/nodescope-load" log --count 400 --per-second 200 --hold yes
     expect_lines "$(unit_id talker)" journald 400
+    if has_hook held_logs; then
+        service scribe -- "$bin/nodescope-load" log --count 400 --per-second 200 --hold yes --file "$scribes_log"
+        expect_lines "$(unit_id scribe)" "$scribes_log" 400
+    fi
     settle
 }
 

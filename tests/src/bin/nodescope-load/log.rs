@@ -1,10 +1,11 @@
-//! Lines on standard output at a rate: the level of line N is that of N modulo 4, so a test knows how many there are.
+//! Lines at a rate, on standard output or in a file: the level of line N is that of N modulo 4, so a test knows how many there are.
 
 use std::io::{self, BufWriter, Write as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::args::Args;
+use crate::log_file::LogFile;
 
 /// Lines are written in batches so far apart.
 const BATCH: Duration = Duration::from_millis(10);
@@ -14,28 +15,41 @@ pub(crate) fn write(args: &Args) -> Result<(), String> {
     let count: u64 = args.need("count")?;
     let per_second: u64 = args.need("per-second")?;
     thread::sleep(Duration::from_millis(args.get("after-ms")?.unwrap_or(0)));
-    write_lines(count, per_second.max(1)).map_err(|error| error.to_string())?;
+    let lines = Lines { count, per_second };
+    let mut file = LogFile::from_args(args)?;
+    let written = match &mut file {
+        Some(file) => lines.write(file),
+        None => lines.write(&mut io::stdout().lock()),
+    };
+    written.map_err(|error| error.to_string())?;
     while args.has("hold") {
         thread::park();
     }
     Ok(())
 }
 
-fn write_lines(count: u64, per_second: u64) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-    let begin = Instant::now();
-    let mut written = 0;
-    while written < count {
-        let due = begin.elapsed().as_micros() * u128::from(per_second) / 1_000_000;
-        let due = u64::try_from(due).unwrap_or(count).min(count);
-        for number in written..due {
-            write_line(&mut out, number)?;
+struct Lines {
+    count: u64,
+    per_second: u64,
+}
+
+impl Lines {
+    fn write(&self, out: &mut impl io::Write) -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(1 << 16, out);
+        let begin = Instant::now();
+        let mut written = 0;
+        while written < self.count {
+            let due = begin.elapsed().as_micros() * u128::from(self.per_second.max(1)) / 1_000_000;
+            let due = u64::try_from(due).unwrap_or(self.count).min(self.count);
+            for number in written..due {
+                write_line(&mut out, number)?;
+            }
+            written = due.max(written);
+            out.flush()?;
+            thread::sleep(BATCH);
         }
-        written = due.max(written);
-        out.flush()?;
-        thread::sleep(BATCH);
+        Ok(())
     }
-    Ok(())
 }
 
 fn write_line(out: &mut impl io::Write, number: u64) -> io::Result<()> {

@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod files;
 mod log;
+mod log_file;
 mod report;
 mod server;
 mod storm;
@@ -27,6 +28,7 @@ const USAGE: &str = "usage: nodescope-load COMMAND [OPTION VALUE]...
   storm    --to ADDR:PORT --count N [--parallel P]            N processes, each connects once and exits
   rate     --to ADDR:PORT... --per-second N --seconds S       paced connect and close
   log      --count N --per-second R [--after-ms MS] [--hold yes]  lines on standard output, a quarter of each of four levels
+           [--file PATH [--rotate-lines N [--copy yes]]]      or to the end of a file, rotated by rename or by copy and truncate
   files    --directory DIR --rounds N                         time of open, read, write, pipe in ns
   memory   --bytes N                                          touch N bytes, then wait
   listen   --listen ADDR:PORT                                 listen without ever accepting";
