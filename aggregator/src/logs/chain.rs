@@ -162,7 +162,6 @@ async fn open(
     budget: &Arc<FileBudget>,
     want: Want,
 ) -> Result<Answer, ChainError> {
-    let permit = budget.take().ok_or(ChainError::NoRoom)?;
     let request = OwnedOpenFile {
         generation,
         ..log.clone()
@@ -176,6 +175,9 @@ async fn open(
         },
         Err(error) => return Err(error.into()),
     };
+    // Not before there is a file: two logs that hold one each would deny each other the place for a second one, which as
+    // a rule there is not.
+    let permit = budget.take().ok_or(ChainError::NoRoom)?;
     let is_first = matches!(want, Want::First(_));
     let was_let_go = is_first && generation > 0 && log.kind == FileKind::HeldLog;
     let examine = move |file: File| -> io::Result<Examined> {
