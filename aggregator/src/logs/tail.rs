@@ -240,10 +240,13 @@ impl Tail {
         let Some(reader) = &mut self.reader else {
             return Ok(None);
         };
+        let skipped_bytes = reader.skipped_bytes();
         match reader.read(max, now_ms, held, buffer)? {
             Step::Bytes(bytes) => {
                 self.budget.take(bytes);
-                self.reported.read_bytes += bytes;
+                // The end of a line whose beginning was passed over is passed over too.
+                let passed = reader.skipped_bytes() - skipped_bytes;
+                self.reported.read_bytes += bytes - passed;
                 self.is_at_end = false;
                 self.grown_at_ms = now_ms;
                 Ok(Some(bytes))
