@@ -11,8 +11,9 @@ use std::time::Duration;
 use common::{Peer, Seen, Sensor, Waited, is_root};
 use nodescope_schema::{RecordingReader, decode_from_sensor};
 
-/// The target of the design for an idle sensor.
-const IDLE_KIB: u64 = 8 * 1024;
+/// Memory of an idle sensor that is its own. The design's target of 8 MiB is with the pages of the program, of which a
+/// build for tests has twice as many as a release: the benchmark `overhead` measures that.
+const IDLE_KIB: u64 = 2560;
 
 #[test]
 fn a_busy_time_under_the_filter() {
@@ -87,16 +88,12 @@ fn an_idle_sensor_is_small() {
     let cpu = sensor.cpu();
     peer.read_for(Duration::from_secs(5));
     let used = sensor.cpu().checked_sub(cpu).unwrap();
+    let own_kib = sensor.kib("RssAnon:");
     println!(
-        "idle: {} KiB, {:?} of processor time in 5 s",
-        sensor.resident_kib(),
-        used
+        "idle: {} KiB, {own_kib} of it its own, {used:?} of processor time in 5 s",
+        sensor.kib("VmRSS:"),
     );
-    assert!(
-        sensor.resident_kib() <= IDLE_KIB,
-        "{}",
-        sensor.resident_kib()
-    );
+    assert!(own_kib <= IDLE_KIB, "{own_kib}");
     assert!(used < Duration::from_millis(250), "{used:?}");
     sensor.serves();
 }

@@ -68,12 +68,13 @@ impl Sensor {
     }
 
     pub(crate) fn resident_kib(&self) -> u64 {
-        let status = fs::read_to_string(self.proc("status")).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        self.kib("VmRSS:")
+    }
+
+    /// A field of `/proc/PID/status` that is in KiB.
+    pub(crate) fn kib(&self, field: &str) -> u64 {
+        let text = self.status(field);
+        text.split_whitespace().next().unwrap().parse().unwrap()
     }
 
     pub(crate) fn status(&self, field: &str) -> String {
