@@ -162,8 +162,8 @@ mod tests {
 
     use super::*;
     use crate::containers::{Identity, Resolution};
-    use crate::metrics::Format;
     use crate::model::applications::Programs;
+    use crate::model::tests::lines_of;
     use crate::model::{GlobalLabels, Settings};
 
     /// A node with services `a` and `b`, in each of which these processes are machines.
@@ -225,18 +225,7 @@ mod tests {
     }
 
     fn lines(model: &Model) -> Vec<String> {
-        let mut out = Vec::new();
-        let mut page = Exposition::new(Format::Text, &mut out);
-        model.render(&mut page);
-        assert_eq!(page.finish().duplicates, 0);
-        let page = String::from_utf8(out).unwrap();
-        page.lines()
-            .filter_map(|line| line.strip_prefix("container_jvm_"))
-            .map(|line| {
-                let (name, rest) = line.split_once('{').unwrap();
-                format!("{name} {}", rest.split_once("jvm=").unwrap().1)
-            })
-            .collect()
+        lines_of(model, "container_jvm_", "jvm=")
     }
 
     #[test]

@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
     use crate::containers::{Identity, Resolution};
-    use crate::metrics::Format;
+    use crate::model::tests::lines_of;
     use crate::model::{GlobalLabels, Settings};
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -267,18 +267,7 @@ mod tests {
     }
 
     fn lines(model: &Model) -> Vec<String> {
-        let mut out = Vec::new();
-        let mut page = Exposition::new(Format::Text, &mut out);
-        model.render(&mut page);
-        assert_eq!(page.finish().duplicates, 0);
-        let page = String::from_utf8(out).unwrap();
-        page.lines()
-            .filter_map(|line| line.strip_prefix("container_resources_disk_"))
-            .map(|line| {
-                let (name, rest) = line.split_once('{').unwrap();
-                format!("{name} {}", rest.split_once("mount_point=").unwrap().1)
-            })
-            .collect()
+        lines_of(model, "container_resources_disk_", "mount_point=")
     }
 
     #[test]

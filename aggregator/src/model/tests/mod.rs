@@ -23,6 +23,22 @@ const WEB: Workload = Workload {
 };
 const DOCKER_ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+/// The series whose names begin with `prefix`, as the rest of the name and what follows `label` in it.
+pub(super) fn lines_of(model: &Model, prefix: &str, label: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut page = Exposition::new(Format::Text, &mut out);
+    model.render(&mut page);
+    assert_eq!(page.finish().duplicates, 0);
+    let page = String::from_utf8(out).unwrap();
+    page.lines()
+        .filter_map(|line| line.strip_prefix(prefix))
+        .map(|line| {
+            let (name, rest) = line.split_once('{').unwrap();
+            format!("{name} {}", rest.split_once(label).unwrap().1)
+        })
+        .collect()
+}
+
 struct Node {
     model: Model,
     now_ns: u64,
