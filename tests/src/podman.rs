@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{Place, Sandbox, image, run_output, try_run, user};
+use crate::{Place, Sandbox, Unit, image, run_output, try_run, user};
 
 /// Podman's own defaults are higher than what a test machine without CAP_SYS_RESOURCE may set.
 const LIMITS: &str = "--ulimit nofile=1024:1024 --ulimit nproc=1024:1024";
@@ -90,10 +90,15 @@ impl Podman {
         self.make("run --detach", options, words)
     }
 
-    /// The same, made but not started.
+    /// The same for a user, in a scope. Without cgroup v2 a user's runtime cannot make cgroups, so systemd's part of it is
+    /// played here. The containers must be gone before the scope.
     #[track_caller]
-    pub fn create_load(&self, options: &str, words: &str) -> String {
-        self.make("create", options, words)
+    pub fn run_load_in_scope(&self, options: &str, words: &str) -> Unit {
+        let id = self.make("create", options, words);
+        let service = format!("/user.slice/user-{0}.slice/user@{0}.service", user::ID);
+        let unit = Unit::at(&format!("{service}/user.slice/libpod-{id}.scope"));
+        self.run_in(Place::in_unit(&unit), &format!("start {id}"));
+        unit
     }
 
     #[track_caller]

@@ -190,3 +190,76 @@ fn lines_before(log: &std::path::Path, offset: usize) -> u64 {
     let text = fs::read(log).expect("docker's log");
     text[..offset].iter().filter(|byte| **byte == b'\n').count() as u64
 }
+
+#[test]
+fn docker_json_copied_and_truncated_by_others() {
+    require_root!();
+    let node = NODE.get(Node::start);
+    let name = node.log("", 100_000, 10_000);
+    let id = node
+        .docker
+        .run(&format!("inspect --format {{{{.Id}}}} {name}"));
+    let log = format!("/var/lib/docker/containers/{id}/{id}-json.log");
+    let log = node.docker.outside(&log);
+    // As logrotate does it, but while nothing is written: what is written between copy and truncation is nobody's.
+    for number in 1..=3 {
+        eventually("there is something to rotate", || {
+            let bytes = fs::metadata(&log).map_or(0, |file| file.len());
+            (bytes > 1 << 20).then_some(())
+        });
+        node.docker.run(&format!("pause {name}"));
+        wait_until_still(&log);
+        let older = |number: u32| log.with_extension(format!("log.{number}"));
+        for older_number in (1..number).rev() {
+            fs::rename(older(older_number), older(older_number + 1)).expect("an older log");
+        }
+        fs::copy(&log, older(1)).expect("docker's log");
+        let file = fs::File::options().write(true).open(&log);
+        file.and_then(|file| file.set_len(0)).expect("docker's log");
+        node.docker.run(&format!("unpause {name}"));
+    }
+    let id = Docker::container_id(&name);
+    counts_levels(&node.agent, &id, STANDARD_STREAMS, 100_000);
+}
+
+/// What a paused container had written may still be on its way through the daemon.
+fn wait_until_still(log: &std::path::Path) {
+    let bytes = || fs::metadata(log).expect("docker's log").len();
+    let mut before = 0;
+    eventually("the log stands still", || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let now = bytes();
+        let stands_still = now == before;
+        before = now;
+        stands_still.then_some(())
+    });
+}
+
+#[test]
+fn rootless_podman() {
+    require_root!();
+    let podman = Podman::start_rootless();
+    let agent = Agent::start_beside(podman.sandbox());
+    let name = unique("logs");
+    let words = "log --count 20000 --per-second 5000 --hold yes";
+    let options = format!("--name {name} --log-driver k8s-file");
+    let scope = podman.run_load_in_scope(&options, words);
+    let id = format!("/podman/user-{}/{name}", Podman::user_id());
+    counts_levels(&agent, &id, STANDARD_STREAMS, 20_000);
+    // Before its cgroup goes.
+    drop((podman, scope));
+}
+
+#[test]
+fn rootless_docker() {
+    require_root!();
+    let docker = RootlessDocker::start();
+    let agent = Agent::start_beside(docker.sandbox());
+    let name = unique("logs");
+    let words = "log --count 20000 --per-second 5000 --hold yes";
+    let scope = docker.run_load(&name, words);
+    let id = RootlessDocker::container_id(&name);
+    counts_levels(&agent, &id, STANDARD_STREAMS, 20_000);
+    // Before its cgroup goes.
+    drop((docker, scope));
+}

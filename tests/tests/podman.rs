@@ -74,12 +74,7 @@ fn rootless() {
     let podman = Podman::start_rootless();
     let (user, name, port) = (Podman::user_id(), unique("web"), free_port());
     let words = format!("serve --listen 0.0.0.0:{port}");
-    let id = podman.create_load(&format!("--name {name}"), &words);
-    // Without cgroup v2 a user's runtime cannot make cgroups, so systemd's part of it is played here.
-    let scope =
-        format!("/user.slice/user-{user}.slice/user@{user}.service/user.slice/libpod-{id}.scope");
-    let unit = Unit::at(&scope);
-    podman.run_in(Place::in_unit(&unit), &format!("start {name}"));
+    let _scope = podman.run_load_in_scope(&format!("--name {name}"), &words);
     let agent = Agent::start_beside(podman.sandbox());
     let container_id = format!("/podman/user-{user}/{name}");
     let address = format!("{}:{port}", podman.sandbox().address());
