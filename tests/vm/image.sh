@@ -9,7 +9,7 @@ set -euo pipefail
 readonly suite=bookworm
 # What the jobs call beside systemd's own tools; containers need neither network nor overlay.
 readonly packages=systemd,systemd-sysv,udev,dbus,iproute2,nftables,curl,procps,util-linux,e2fsprogs,\
-docker.io,apparmor,containerd,runc,podman,crun
+docker.io,apparmor,containerd,runc,podman,crun,btrfs-progs,nfs-kernel-server
 readonly image_size=1800M
 # Nobody logs in, nothing is updated, no clock is set.
 readonly masked=(
@@ -35,7 +35,8 @@ configure() {
     mkdir -p "$units/multi-user.target.wants"
     ln -s ../nodescope-job.service "$units/multi-user.target.wants/"
     # Started by the job that uses them.
-    find "$units" -path '*.wants/*' \( -name 'docker*' -o -name 'containerd*' -o -name 'podman*' \) -delete
+    find "$units" -path '*.wants/*' \( -name 'docker*' -o -name 'containerd*' -o -name 'podman*' -o -name 'nfs*' \
+        -o -name 'rpc*' \) -delete
     for unit in "${masked[@]}"; do
         ln -sf /dev/null "$units/$unit"
     done
