@@ -15,6 +15,8 @@ use crate::containers::{FileOpener, OpenError, OwnedOpenFile};
 /// Files of one log that are looked at; the sensor gives no more.
 const MAX_GENERATIONS: u32 = 32;
 
+/// The kernel stamps files with the time of its last tick, of which there are a hundred a second at least.
+const TICK_MS: u64 = 10;
 /// Several times the sensor's pause between two walks over open files.
 const RECENTLY_MS: u64 = 60_000;
 
@@ -290,7 +292,7 @@ impl Chain {
             };
         }
         // The file is gone or has something else in it. What was written since then is new.
-        let is_new = |examined: &Examined| examined.log.written_ms >= mark.at_ms;
+        let is_new = |examined: &Examined| examined.log.written_ms + TICK_MS >= mark.at_ms;
         let new = self.logs.iter().take_while(|examined| is_new(examined));
         let new = new.count();
         self.logs.truncate(new.max(1));
