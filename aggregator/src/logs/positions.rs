@@ -24,6 +24,8 @@ const FILE_NAME: &str = "log-positions";
 const VERSION: u32 = 1;
 /// Logs remembered; beyond it those that were read longest ago are forgotten.
 const MAX_LOGS: usize = 20_000;
+/// Of those, logs that processes of one container make as they like.
+const MAX_GROUP: usize = 256;
 /// Longest file that is read.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Longest name of a log.
@@ -140,12 +142,26 @@ impl Positions {
 
     /// How far one of these files was read, by its number, as a log whose name begins with `prefix`.
     pub fn of_file(&self, prefix: &str, inodes: &[u64]) -> Option<Mark> {
-        let logs = self
-            .marks
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
-        let logs = logs.take_while(|(name, _)| name.starts_with(prefix));
-        let of_them = logs.filter(|(_, mark)| inodes.contains(&mark.position.file.inode));
-        of_them.map(|(_, mark)| *mark).max_by_key(|mark| mark.at_ms)
+        let of_them = |mark: &Mark| inodes.contains(&mark.position.file.inode);
+        let marks = self.group(prefix).map(|(_, mark)| *mark);
+        marks.filter(of_them).max_by_key(|mark| mark.at_ms)
+    }
+
+    fn group<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a String, &'a Mark)> {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let logs = self.marks.range::<str, _>(from);
+        logs.take_while(move |(name, _)| name.starts_with(prefix))
+    }
+
+    /// A log was read so far, one of a group whose names begin with `prefix` and whose number somebody else decides.
+    pub fn set_in_group(&mut self, prefix: &str, log: &str, mark: Mark) {
+        if !self.marks.contains_key(log) && self.group(prefix).count() >= MAX_GROUP {
+            let oldest = self.group(prefix).min_by_key(|(_, mark)| mark.at_ms);
+            if let Some(oldest) = oldest.map(|(log, _)| log.clone()) {
+                self.marks.remove(&oldest);
+            }
+        }
+        self.set(log, mark);
     }
 
     /// A log was read so far.
@@ -284,6 +300,21 @@ mod tests {
         positions.save().unwrap();
         let again = load(&directory, 0);
         assert_eq!(again.marks, positions.marks);
+    }
+
+    #[test]
+    fn one_container_cannot_make_others_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut positions = load(&directory, 0);
+        positions.set("held:/docker/b:/var/log/b", mark(1, 1));
+        for log in 0..=MAX_GROUP as u64 {
+            let name = format!("held:/docker/a:/var/log/{log}");
+            positions.set_in_group("held:/docker/a:", &name, mark(log, 10 + log));
+        }
+        assert_eq!(positions.marks.len(), MAX_GROUP + 1);
+        assert_eq!(positions.get("held:/docker/a:/var/log/0"), None);
+        assert!(positions.get("held:/docker/a:/var/log/1").is_some());
+        assert!(positions.get("held:/docker/b:/var/log/b").is_some());
     }
 
     #[test]

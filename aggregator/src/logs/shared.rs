@@ -78,9 +78,15 @@ impl Shared {
     /// Notes how far a log is counted.
     pub(super) fn set_mark(&self, tail: &mut Tail) {
         let [place] = tail.places() else { return };
-        let name = Arc::clone(&place.name);
+        let place = place.clone();
         match tail.position() {
-            Ok(Some(position)) => lock(&self.positions).set(&name, lane::mark(position)),
+            Ok(Some(position)) => {
+                let (mut positions, mark) = (lock(&self.positions), lane::mark(position));
+                match place.held_prefix() {
+                    Some(prefix) => positions.set_in_group(prefix, &place.name, mark),
+                    None => positions.set(&place.name, mark),
+                }
+            }
             Ok(None) => {}
             Err(_) => self.metrics.add_log_error("read"),
         }

@@ -84,7 +84,7 @@ impl LogPlace {
     /// A log that the sensor gave a number, in which processes of a container write to files of these numbers.
     pub fn held(container: &str, path: &str, number: u64, inodes: &[u64]) -> Self {
         Self {
-            name: format!("{}{path}", held_prefix(container)).into(),
+            name: format!("held:{container}:{path}").into(),
             source: path.into(),
             format: Format::Plain,
             file: OwnedOpenFile {
@@ -99,19 +99,19 @@ impl LogPlace {
     pub fn is_held(&self) -> bool {
         self.file.kind == FileKind::HeldLog
     }
-}
 
-/// What the names of the logs that a container's processes hold begin with.
-fn held_prefix(container: &str) -> String {
-    format!("held:{container}:")
+    /// What the names of the logs that processes of one container hold begin with.
+    pub(super) fn held_prefix(&self) -> Option<&str> {
+        let is_held = self.is_held();
+        is_held.then(|| self.name.strip_suffix(&*self.source))?
+    }
 }
 
 /// How far a log was read before. Of a held one that goes by another name now, because it was rotated away, the files
 /// tell it.
 pub(super) fn saved(positions: &Positions, place: &LogPlace) -> Option<Mark> {
-    let end = place.name.len() - place.source.len();
-    let of_file = || positions.of_file(place.name.get(..end)?, &place.held);
-    let by_file = if place.is_held() { of_file() } else { None };
+    let prefix = place.held_prefix();
+    let by_file = prefix.and_then(|prefix| positions.of_file(prefix, &place.held));
     by_file.or_else(|| positions.get(&place.name))
 }
 
