@@ -98,9 +98,25 @@ fn containers_in_their_own_roots() {
     docker.run_load(&format!("--name {root}"), &format!("{words} {LOG}"));
     let options = format!("--name {volume} --volume /var/log/shop");
     docker.run_load(&options, &format!("{words} {LOG}"));
-    for name in [root, volume] {
-        counts_levels(&agent, &Docker::container_id(&name), LOG, 100_000);
+    for name in [&root, &volume] {
+        counts_levels(&agent, &Docker::container_id(name), LOG, 100_000);
     }
+    // Open files do not keep a container's root from being unmounted: they are below it.
+    let open = open_logs(&agent);
+    assert!(open.iter().any(|path| path.contains("/diff/")), "{open:?}");
+    assert!(
+        !open.iter().any(|path| path.contains("/merged/")),
+        "{open:?}"
+    );
+}
+
+/// Paths of the logs that the aggregator has open.
+fn open_logs(agent: &Agent) -> Vec<String> {
+    let [_, aggregator] = agent.pids();
+    let entries = fs::read_dir(format!("/proc/{aggregator}/fd")).expect("it runs");
+    let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let paths = links.map(|path| path.display().to_string());
+    paths.filter(|path| path.contains("app.log")).collect()
 }
 
 #[test]

@@ -7,7 +7,8 @@
 //! directory, belong to the same user, have a name made of that of the log and digits, and be held as no other log.
 //! No file with a second name is opened: that one may be in a directory of somebody else's.
 //!
-//! Known limit: on a union of directories of several file systems a file's number is not the one the kernel has.
+//! Known limit: a file that came with an image has another number below the union of directories than in it, and is not
+//! found.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};

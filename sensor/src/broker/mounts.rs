@@ -59,6 +59,8 @@ struct Entry {
     root: PathBuf,
     /// A union of directories of other file systems, which are on this machine wherever runtimes make them.
     is_overlay: bool,
+    /// Of a union, the directory with what was written to it; as who mounted it has said it.
+    upper: Option<PathBuf>,
     mount: Mount,
 }
 
@@ -107,8 +109,27 @@ impl Mounts {
         })
     }
 
-    /// Ways to a directory, the shortest first, if nothing on them needs another machine or process.
+    /// Ways to what was written into a directory, if nothing on them needs another machine or process. What is in a union
+    /// is reached through the directory below it first, the others come by their length: a file that stays open there does
+    /// not keep the union from being unmounted.
     pub fn ways_to(&self, spot: &Spot) -> Vec<Way> {
+        let upper = self.upper_of(spot);
+        let mut ways = upper.map_or_else(Vec::new, |upper| self.direct_ways_to(&upper));
+        ways.extend(self.direct_ways_to(spot));
+        ways
+    }
+
+    /// Where a union that is mounted here keeps what was written into a directory.
+    fn upper_of(&self, spot: &Spot) -> Option<Spot> {
+        let mut unions = self
+            .0
+            .iter()
+            .filter(|entry| entry.filesystem == spot.filesystem);
+        let upper = unions.find_map(|entry| entry.upper.as_ref())?;
+        self.spot(&upper.join(spot.path.strip_prefix("/").ok()?))
+    }
+
+    fn direct_ways_to(&self, spot: &Spot) -> Vec<Way> {
         let mut ways: Vec<Way> = self
             .0
             .iter()
@@ -152,7 +173,9 @@ fn parse_line(line: &[u8]) -> Option<Entry> {
     let (major, minor) = std::str::from_utf8(fields.nth(1)?).ok()?.split_once(':')?;
     let root = fields.next()?;
     let point = fields.next()?;
-    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let kind = fields.next()?;
+    let super_options = fields.nth(1).unwrap_or_default();
     let filesystem = StatFilesystem {
         major: major.parse().ok()?,
         minor: minor.parse().ok()?,
@@ -169,8 +192,16 @@ fn parse_line(line: &[u8]) -> Option<Entry> {
         filesystem,
         root: path(root),
         is_overlay: kind == b"overlay",
+        upper: upper_directory(kind, super_options).map(path),
         mount,
     })
+}
+
+/// The option `upperdir` of a union; relative ones are to a directory that nobody knows any more.
+fn upper_directory<'a>(kind: &[u8], super_options: &'a [u8]) -> Option<&'a [u8]> {
+    let mut options = super_options.split(|byte| *byte == b',');
+    let upper = options.find_map(|option| option.strip_prefix(b"upperdir="))?;
+    (kind == b"overlay" && upper.starts_with(b"/")).then_some(upper)
 }
 
 /// `mnt_id` in the text of `/proc/PID/fdinfo/FD`.
@@ -238,7 +269,10 @@ mod tests {
         23 20 0:50 / /nfs rw - nfs4 server:/x rw\n\
         24 20 8:1 /tmp/private/tmp /tmp rw - ext4 /dev/sda1 rw\n\
         25 20 8:17 /u /mnt/u rw - xfs /dev/sdb1 rw\n\
-        26 25 0:70 / /mnt/u/tmp/deep rw - tmpfs tmpfs rw\n";
+        26 25 0:70 / /mnt/u/tmp/deep rw - tmpfs tmpfs rw\n\
+        27 21 0:71 / /var/lib/d/merged rw - overlay overlay rw,lowerdir=/l,upperdir=/var/lib/d/diff,workdir=/w\n\
+        28 21 0:72 / /var/lib/e/merged rw - overlay overlay rw,lowerdir=/l,upperdir=e/diff\n\
+        29 21 0:73 / /var/lib/f/merged rw - overlay overlay rw,upperdir=/nfs/diff\n";
 
     fn spot(table: &[u8], path: &str) -> Option<(u32, u32, String)> {
         let spot = Mounts::parse(table).spot(Path::new(path))?;
@@ -285,6 +319,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_into_a_union_is_reached_below_it() {
+        let way = |id, below: &str| (id, below.to_owned());
+        assert_eq!(
+            ways(0, 71, "/var/log"),
+            [way(21, "d/diff/var/log"), way(27, "var/log")]
+        );
+        assert_eq!(ways(0, 72, "/var/log"), [way(28, "var/log")]);
+        assert_eq!(ways(0, 73, "/var/log"), [way(29, "var/log")], "it may hang");
+    }
+
+    #[test]
     fn reads_the_number_of_a_mount() {
         assert_eq!(
             mount_id(b"pos:\t0\nflags:\t0\nmnt_id:\t29\nino:\t2\n"),
@@ -301,7 +346,7 @@ mod tests {
             let one = StatFilesystem { major: 1, minor: 1 };
             prop_assert!(mounts.of(one).len() <= MAX_CANDIDATES);
             if let Some(spot) = mounts.spot(Path::new("/tmp")) {
-                prop_assert!(mounts.ways_to(&spot).len() <= MAX_CANDIDATES);
+                prop_assert!(mounts.ways_to(&spot).len() <= 2 * MAX_CANDIDATES);
             }
             mount_id(&text);
         }

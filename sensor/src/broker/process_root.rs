@@ -3,7 +3,9 @@
 //! `/proc/PID/root` is for who has `CAP_SYS_PTRACE`, and with that right one may read the memory of every process, so the
 //! sensor does not keep it. Instead the process's mount table, which all may read, says on which file system a path of
 //! it is and where; the same place is reached through the sensor's own mounts, with the search permission the broker has
-//! anyway. No symbolic link is followed and no other mount entered.
+//! anyway. No symbolic link is followed and no other mount entered. Of a union of directories, as runtimes make them, it is
+//! the directory with what was written that is looked into, where runtimes and the sensor's table agree on it: a file that
+//! is open there does not keep a container's root from being unmounted.
 //!
 //! Known limits: a directory that is mounted in the container's namespace alone (`docker run --tmpfs`, rootless
 //! runtimes) or that is a symbolic link is not reached; nor is one on a network file system, which could hang.
@@ -40,16 +42,21 @@ impl ProcessRoots {
         &mut self,
         pid: u32,
         directory: &Path,
-        mut open: impl FnMut(BorrowedFd<'_>, &Mount) -> Result<OwnedFd, Refusal>,
+        open: impl FnOnce(BorrowedFd<'_>, &Mount) -> Result<OwnedFd, Refusal>,
     ) -> Result<OwnedFd, Refusal> {
         let mounts = read_file(&format!("/proc/{pid}/mountinfo")).map_err(|_| Refusal::NotFound)?;
         let spot = Mounts::parse(&mounts).spot(directory);
         let spot = spot.ok_or(Refusal::NotFound)?;
         let own_mounts = self.own_mounts.fresh().map_err(|_| Refusal::Io)?;
-        first(own_mounts.ways_to(&spot).iter(), |way| {
-            let directory = enter(way)?;
-            open(directory.as_fd(), &way.mount)
-        })
+        let ways = own_mounts.ways_to(&spot);
+        // They lead to the same place, but below a union a file has another device than in it: the first that is open is
+        // the one, whatever is found there.
+        let mut used = None;
+        let directory = first(ways.iter(), |way| {
+            used = Some(&way.mount);
+            enter(way)
+        })?;
+        open(directory.as_fd(), used.ok_or(Refusal::NotFound)?)
     }
 }
 
