@@ -133,12 +133,13 @@ fn one_line(text: &str) -> String {
 
 /// What the verifier says when a kernel is too old for a program, or too new for one written for its past.
 pub(super) fn is_unsupported(verifier_log: &str) -> bool {
-    const SIGNS: [&str; 6] = [
+    const SIGNS: [&str; 7] = [
         "unknown func",
         "program of this type cannot use helper",
         "cannot pass map_type",
         "cannot use helper",
         "invalid func unknown#",
+        "helper call is not allowed in probe",
         "0xbad2310",
     ];
     SIGNS.iter().any(|sign| verifier_log.contains(sign))
@@ -260,6 +261,10 @@ mod tests {
         let log = "0: (85) call bpf_x#1\nunknown func bpf_x#1\nprocessed 1 insns (limit 1000000)\n";
         assert_eq!(verifier_reason(log), "unknown func bpf_x#1");
         assert!(is_unsupported(log));
+        // bpf_d_path in an iterator before Linux 5.12.
+        assert!(is_unsupported(
+            "90: (85) call bpf_d_path#147\nhelper call is not allowed in probe\n"
+        ));
         assert_eq!(verifier_reason(""), "");
     }
 }
