@@ -7,10 +7,14 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nodescope_schema::StatFilesystem;
+
 /// A file of a log, as the last walk over open files saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldFile {
-    /// Number of the file.
+    /// The file system it is on.
+    pub filesystem: StatFilesystem,
+    /// Number of the file there.
     pub inode: u64,
     /// One of the processes that hold it open.
     pub pid: u32,

@@ -2,8 +2,9 @@
 //!
 //! Why the sensor: the directories of logs are closed to others, and another process's root is out of reach for the
 //! aggregator; see [`super::process_root`] for the way there. Which files these are the kernel has said: the file must be
-//! the very one that a process had open for writing below `/var/log` of its own root, by its number, however it is named
-//! now. Like that, nobody can have the sensor open a file that he could not write to. A rotated file must lie in the same
+//! the very one that a process had open for writing below `/var/log` of its own root, by its number and file system, however
+//! it is named now. Like that, nobody can have the sensor open a file that he could not write to, whatever he mounts there
+//! in the meantime. A rotated file must lie in the same
 //! directory, belong to the same user, have a name made of that of the log and digits, and be held as no other log.
 //! No file with a second name is opened: that one may be in a directory of somebody else's.
 //!
@@ -68,7 +69,10 @@ impl HeldLogFiles {
         let known_as = Path::new(OsStr::from_bytes(&log.path)).file_name();
         let held = &self.held;
         self.roots
-            .open_in(newest.pid, directory, |directory, mount| {
+            .open_in(newest.pid, directory, |directory, mount, filesystem| {
+                if filesystem != newest.filesystem {
+                    return Err(Refusal::NotFound);
+                }
                 let files = Directory {
                     directory,
                     mount,

@@ -47,7 +47,7 @@ impl JvmData {
         let status = read_file(&format!("/proc/{pid}/status")).map_err(|_| Refusal::NotFound)?;
         let process = ProcessStatus::parse(&status).ok_or(Refusal::NotFound)?;
         self.roots
-            .open_in(pid, Path::new(TEMPORARY), |temporary, mount| {
+            .open_in(pid, Path::new(TEMPORARY), |temporary, mount, _| {
                 open_in(temporary, mount, process)
             })
     }

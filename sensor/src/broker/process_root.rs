@@ -15,7 +15,7 @@ use std::path::Path;
 
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
-use nodescope_schema::Refusal;
+use nodescope_schema::{Refusal, StatFilesystem};
 
 use super::mount_table::{Table, check_mount, read_file};
 use super::mounts::{Mount, Mounts, Way};
@@ -34,7 +34,8 @@ pub(super) struct ProcessRoots {
 }
 
 impl ProcessRoots {
-    /// Opens something in a directory of a process, which is given with the mount it is on.
+    /// Opens something in a directory of a process, which is given with the sensor's mount it is on and the file system it
+    /// is on for the process.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] if there is no such process or no way to the directory; else what `open` says.
@@ -42,7 +43,7 @@ impl ProcessRoots {
         &mut self,
         pid: u32,
         directory: &Path,
-        open: impl FnOnce(BorrowedFd<'_>, &Mount) -> Result<OwnedFd, Refusal>,
+        open: impl FnOnce(BorrowedFd<'_>, &Mount, StatFilesystem) -> Result<OwnedFd, Refusal>,
     ) -> Result<OwnedFd, Refusal> {
         let mounts = read_file(&format!("/proc/{pid}/mountinfo")).map_err(|_| Refusal::NotFound)?;
         let spot = Mounts::parse(&mounts).spot(directory);
@@ -56,7 +57,8 @@ impl ProcessRoots {
             used = Some(&way.mount);
             enter(way)
         })?;
-        open(directory.as_fd(), used.ok_or(Refusal::NotFound)?)
+        let mount = used.ok_or(Refusal::NotFound)?;
+        open(directory.as_fd(), mount, spot.filesystem)
     }
 }
 

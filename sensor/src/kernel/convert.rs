@@ -10,6 +10,14 @@ pub(super) fn workload(key: abi::WorkloadKey) -> schema::Workload {
     }
 }
 
+/// A device number as the kernel has it (`include/linux/kdev_t.h`).
+pub(super) fn filesystem(device: u32) -> schema::StatFilesystem {
+    schema::StatFilesystem {
+        major: device >> 20,
+        minor: device & 0xf_ffff,
+    }
+}
+
 pub(super) fn owner(owner: &abi::Owner) -> schema::Owner<'_> {
     schema::Owner {
         workload: workload(owner.workload),
@@ -125,6 +133,13 @@ mod tests {
             kind,
             host_netns: 1,
         }
+    }
+
+    #[test]
+    fn a_device_has_a_minor_of_20_bits() {
+        let (major, minor) = (259, 0xf_fff1);
+        let filesystem = schema::StatFilesystem { major, minor };
+        assert_eq!(super::filesystem(0x103f_fff1), filesystem);
     }
 
     #[test]

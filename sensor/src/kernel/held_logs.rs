@@ -177,6 +177,7 @@ impl LogTable {
 
     fn see(&mut self, key: FileKey, found: &abi::HeldLog) {
         let file = HeldFile {
+            filesystem: convert::filesystem(found.device),
             inode: found.inode,
             pid: found.pid,
             path: found.path().to_vec(),

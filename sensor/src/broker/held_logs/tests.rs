@@ -5,8 +5,9 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::PathBuf;
 
-use nodescope_schema::{FileKind, OpenFile};
+use nodescope_schema::{FileKind, OpenFile, StatFilesystem};
 
+use super::super::mounts::Mounts;
 use super::*;
 use crate::held_logs::{HeldFile, HeldLog};
 
@@ -36,6 +37,7 @@ impl Node {
         let log = |(number, name): &(u64, &str)| {
             let path = self.path(name).into_os_string().into_encoded_bytes();
             let file = HeldFile {
+                filesystem: filesystem(),
                 inode: fs::symlink_metadata(self.path(name)).unwrap().ino(),
                 pid: std::process::id(),
                 path: path.clone(),
@@ -60,6 +62,24 @@ impl Node {
         File::from(opened).read_to_string(&mut text).unwrap();
         Ok(text)
     }
+}
+
+/// That of the directories.
+fn filesystem() -> StatFilesystem {
+    let mounts = fs::read("/proc/self/mountinfo").unwrap();
+    let spot = Mounts::parse(&mounts).spot(Path::new("/var/tmp"));
+    spot.unwrap().filesystem
+}
+
+#[test]
+fn one_of_the_same_number_on_another_file_system_is_not() {
+    let node = Node::new();
+    node.write("app.log", "now");
+    node.hold(&[(7, "app.log")]);
+    let mut log = node.held.get(7).unwrap();
+    log.files[0].filesystem.minor += 1;
+    node.held.set([(7, log)].into_iter());
+    assert_eq!(node.open(7, 0), Err(Refusal::NotFound));
 }
 
 #[test]
@@ -174,6 +194,7 @@ fn a_renamed_file_is_found_by_its_new_name() {
     node.write("app.log.1", "old");
     let path = |name| node.path(name).into_os_string().into_encoded_bytes();
     let file = HeldFile {
+        filesystem: filesystem(),
         inode: fs::metadata(node.path("app.log.1")).unwrap().ino(),
         pid: std::process::id(),
         path: path("app.log.1"),
@@ -206,6 +227,7 @@ fn a_process_that_is_gone_is_no_way() {
     node.write("app.log", "now");
     let path = node.path("app.log").into_os_string().into_encoded_bytes();
     let file = HeldFile {
+        filesystem: filesystem(),
         inode: fs::metadata(node.path("app.log")).unwrap().ino(),
         pid: u32::MAX,
         path: path.clone(),
