@@ -46,7 +46,8 @@ int scan_logs(struct bpf_iter__task_file *ctx)
 	/* Read once: the verifier takes a second read for another pointer. */
 	struct file *file = ctx->file;
 	struct log_candidate candidate = {};
-	struct held_log log = {};
+	struct held_log *log;
+	__u32 zero = 0;
 
 	if (!task || !file || !is_written_as_log(file))
 		return 0;
@@ -55,14 +56,15 @@ int scan_logs(struct bpf_iter__task_file *ctx)
 	candidate.device = file->f_inode->i_sb->s_dev;
 	if (!is_new_candidate(&candidate))
 		return 0;
-	if (bpf_d_path(&file->f_path, log.path, sizeof(log.path)) < 0 || !is_in_log_directory(&log))
+	log = bpf_map_lookup_elem(&log_scratch, &zero);
+	if (!log || bpf_d_path(&file->f_path, log->path, sizeof(log->path)) < 0 || !is_in_log_directory(log))
 		return 0;
-	log.workload = candidate.workload;
-	log.inode = candidate.inode;
-	log.device = candidate.device;
-	log.pid = BPF_CORE_READ(task, tgid);
+	log->workload = candidate.workload;
+	log->inode = candidate.inode;
+	log->device = candidate.device;
+	log->pid = BPF_CORE_READ(task, tgid);
 	/* Without room in its buffer the kernel comes again with the same file. */
-	if (bpf_seq_write(ctx->meta->seq, &log, sizeof(log)))
+	if (bpf_seq_write(ctx->meta->seq, log, sizeof(*log)))
 		bpf_map_delete_elem(&log_candidates, &candidate);
 	return 0;
 }
