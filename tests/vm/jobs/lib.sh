@@ -173,9 +173,9 @@ netns() {
 
 # What there is to know when something is not as it should be.
 report_trouble() {
-    echo "  --- verdicts other than ok, losses, series of the job's units and of none"
-    scrape 2>&1 | grep -E '^nodescope_sensor_hook|^nodescope_records_lost|^container_net|container_id="[^"]*/vm-' |
-        grep -vE 'verdict="ok"|^nodescope_records_lost.* 0$' | head -100
+    echo "  --- what nodescope says of itself, series of the job's units and of none"
+    scrape 2>&1 | grep -E '^nodescope_(sensor_|records_|log_)|^container_net|container_id="[^"]*/vm-' |
+        grep -vE 'verdict="ok"|^nodescope_records_lost.* 0$' | head -150
     echo "  --- journals"
     journalctl --quiet --no-hostname --output=short-monotonic --unit=nodescope-sensor --unit=nodescope-aggregator |
         tail -30
