@@ -15,7 +15,7 @@ mod translation;
 pub use cgroup::{CGROUP_PATH_BYTES, Cgroup, CgroupKey};
 pub use flow::{FLOW_DESTINATION, FLOW_OTHER, Flow, FlowKey};
 pub use listen::Listen;
-pub use log::{HeldLog, LOG_PATH_BYTES, LogCandidate};
+pub use log::{HeldLog, LOG_PATH_BYTES};
 pub use loss::{LOSS_REASONS, LOSS_STAGES, losses};
 pub use process::{Delays, Population, Process};
 pub use reader::{Decode, Reader};

@@ -45,7 +45,7 @@ pub mod maps {
     pub const CGROUPS: &str = "cgroups";
     /// Index of [`losses`](crate::abi::losses) to a counter per CPU.
     pub const LOSSES: &str = "losses";
-    /// [`LogCandidate`](crate::abi::LogCandidate)s that were looked at; filled while open files are walked.
+    /// Files that were looked at; filled while open files are walked.
     pub const LOG_CANDIDATES: &str = "log_candidates";
     /// The number of the running scan.
     pub const SCAN: &str = "scan";

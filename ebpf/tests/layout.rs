@@ -282,23 +282,6 @@ fn cgroup() {
 }
 
 #[test]
-fn log_candidate() {
-    let (bytes, workload) = workload(3);
-    let mut sample = Sample::of::<abi::LogCandidate>("log_candidate");
-    sample.put("workload", &bytes);
-    sample.put("inode", &7_u64.to_ne_bytes());
-    sample.put("device", &8_u32.to_ne_bytes());
-    assert_eq!(
-        sample.decode::<abi::LogCandidate>(),
-        abi::LogCandidate {
-            workload,
-            inode: 7,
-            device: 8
-        }
-    );
-}
-
-#[test]
 fn held_log() {
     let (bytes, workload) = workload(4);
     let mut sample = Sample::of::<abi::HeldLog>("held_log");

@@ -1,34 +1,9 @@
-//! What `scan_logs` prints, and the key of `log_candidates`.
+//! What `scan_logs` prints.
 
 use super::{Decode, Reader, WorkloadKey};
 
 /// Longest path of a log file, with its terminating zero.
 pub const LOG_PATH_BYTES: usize = 256;
-
-/// Key of `log_candidates`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogCandidate {
-    /// Whose processes write it.
-    pub workload: WorkloadKey,
-    /// Number of the file.
-    pub inode: u64,
-    /// Its file system, as the kernel encodes device numbers.
-    pub device: u32,
-}
-
-impl Decode for LogCandidate {
-    const BYTES: usize = 32;
-
-    fn read(r: &mut Reader<'_>) -> Self {
-        let candidate = Self {
-            workload: WorkloadKey::read(r),
-            inode: r.u64(),
-            device: r.u32(),
-        };
-        r.skip(4);
-        candidate
-    }
-}
 
 /// A file below `/var/log` that a process holds open to write to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

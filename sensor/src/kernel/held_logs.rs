@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use nodescope_ebpf::abi::{self, Decode as _};
+use nodescope_ebpf::abi::{self, Decode, Reader};
 use nodescope_ebpf::maps;
 use nodescope_schema::{self as schema, Loss, Record};
 
@@ -69,21 +69,33 @@ impl News {
     }
 }
 
+/// Key of `log_candidates`, of which only its bytes are used.
+#[derive(Debug)]
+pub(super) struct Candidate;
+
+impl Decode for Candidate {
+    const BYTES: usize = 32;
+
+    fn read(_: &mut Reader<'_>) -> Self {
+        Self
+    }
+}
+
 /// Looks for the logs.
 #[derive(Debug)]
 pub(super) struct Logs {
-    candidates: Table<abi::LogCandidate, Present>,
+    candidates: Table<Candidate, Present>,
     table: LogTable,
 }
 
 impl Logs {
     /// The map of the candidates.
-    pub(super) fn table(map: BorrowedFd<'_>) -> io::Result<Table<abi::LogCandidate, Present>> {
+    pub(super) fn table(map: BorrowedFd<'_>) -> io::Result<Table<Candidate, Present>> {
         Table::new(maps::LOG_CANDIDATES, map, MAX_CANDIDATES)
     }
 
     /// See [`LogTable::new`].
-    pub(super) fn new(candidates: Table<abi::LogCandidate, Present>, started_ns: u64) -> Self {
+    pub(super) fn new(candidates: Table<Candidate, Present>, started_ns: u64) -> Self {
         Self {
             candidates,
             table: LogTable::new(started_ns),
