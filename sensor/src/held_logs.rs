@@ -56,10 +56,11 @@ impl HeldLogs {
     }
 
     /// Whether a file is one of another log than `number`.
-    pub fn is_of_another(&self, number: u64, inode: u64) -> bool {
+    pub fn is_of_another(&self, number: u64, filesystem: StatFilesystem, inode: u64) -> bool {
+        let is_it = |file: &HeldFile| file.filesystem == filesystem && file.inode == inode;
         let logs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         logs.iter()
             .filter(|(other, _)| **other != number)
-            .any(|(_, log)| log.files.iter().any(|file| file.inode == inode))
+            .any(|(_, log)| log.files.iter().any(is_it))
     }
 }

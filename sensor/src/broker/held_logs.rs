@@ -83,7 +83,7 @@ impl HeldLogFiles {
                     return walk::reopen(&place);
                 };
                 let is_rotated = |other: &FileStat| {
-                    let is_other = || held.is_of_another(number, other.st_ino);
+                    let is_other = || held.is_of_another(number, filesystem, other.st_ino);
                     other.st_uid == stat.st_uid && other.st_ino != stat.st_ino && !is_other()
                 };
                 files.open_rotated(index as usize, is_rotated)

@@ -75,7 +75,11 @@ fn a_renamed_file_stays_of_its_log() {
         (11, 12),
         "the newest last"
     );
-    assert!(!table.shared.is_of_another(1, 11) && table.shared.is_of_another(2, 11));
+    let filesystem = convert::filesystem(8);
+    let is_of_another = |number| table.shared.is_of_another(number, filesystem, 11);
+    assert!(!is_of_another(1) && is_of_another(2));
+    let elsewhere = convert::filesystem(9);
+    assert!(!table.shared.is_of_another(2, elsewhere, 11));
 
     table.update([found(1, 12, 5, "/var/log/a.log")].into_iter());
     assert_eq!(told(&mut table, false), ["-1 /var/log/a.log 11"]);
