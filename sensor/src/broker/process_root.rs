@@ -52,21 +52,16 @@ impl ProcessRoots {
         let ways = own_mounts.ways_to(&spot);
         // They lead to the same place, but below a union a file has another device than in it: the first that is open is
         // the one, whatever is found there.
-        let mut used = None;
-        let directory = first(ways.iter(), |way| {
-            used = Some(&way.mount);
-            enter(way)
-        })?;
-        let mount = used.ok_or(Refusal::NotFound)?;
+        let (directory, mount) = first(ways.iter(), |way| Ok((enter(way)?, &way.mount)))?;
         open(directory.as_fd(), mount, spot.filesystem)
     }
 }
 
 /// The first that opens, else the gravest refusal: a file that is there and may not be given out.
-pub(super) fn first<T>(
+pub(super) fn first<T, R>(
     candidates: impl Iterator<Item = T>,
-    mut open: impl FnMut(T) -> Result<OwnedFd, Refusal>,
-) -> Result<OwnedFd, Refusal> {
+    mut open: impl FnMut(T) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
     let mut refused = Refusal::NotFound;
     for candidate in candidates {
         match open(candidate) {

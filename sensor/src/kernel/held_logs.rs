@@ -57,16 +57,14 @@ struct News {
     open: bool,
 }
 
-impl News {
-    fn record(&self) -> Record<'_> {
-        Record::HeldLog(schema::HeldLog {
-            number: self.number,
-            workload: convert::workload(self.key.0),
-            path: &self.key.1,
-            inode: self.inode,
-            open: self.open,
-        })
-    }
+fn record(number: u64, key: &LogKey, inode: u64, open: bool) -> Record<'_> {
+    Record::HeldLog(schema::HeldLog {
+        number,
+        workload: convert::workload(key.0),
+        path: &key.1,
+        inode,
+        open,
+    })
 }
 
 /// Key of `log_candidates`, of which only its bytes are used.
@@ -262,19 +260,13 @@ impl LogTable {
         let news = std::mem::take(&mut self.news);
         if !all {
             for news in news {
-                emit(&news.record());
+                emit(&record(news.number, &news.key, news.inode, news.open));
             }
             return;
         }
         for (number, log) in &self.logs {
             for (_, file) in &log.files {
-                let news = News {
-                    number: *number,
-                    key: log.key.clone(),
-                    inode: file.inode,
-                    open: true,
-                };
-                emit(&news.record());
+                emit(&record(*number, &log.key, file.inode, true));
             }
         }
     }
