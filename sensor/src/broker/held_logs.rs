@@ -2,11 +2,11 @@
 //!
 //! Why the sensor: the directories of logs are closed to others, and another process's root is out of reach for the
 //! aggregator; see [`super::process_root`] for the way there. Which files these are the kernel has said: the file must be
-//! the very one that a process had open for writing below `/var/log` of its own root, by its number and file system, however
-//! it is named now. Like that, nobody can have the sensor open a file that he could not write to, whatever he mounts there
-//! in the meantime. A rotated file must lie in the same
-//! directory, belong to the same user, have a name made of that of the log and digits, and be held as no other log.
-//! No file with a second name is opened: that one may be in a directory of somebody else's.
+//! the very one that a process had open for writing below `/var/log` of its own root, by its number and file system,
+//! however it is named now. Like that, nobody can have the sensor open a file that he could not write to, whatever he
+//! mounts there in the meantime. A rotated file must lie in the same directory, belong to the same user, have a name made
+//! of that of the log and digits, and be held as no other log. No file with a second name is opened: that one may be in a
+//! directory of somebody else's.
 //!
 //! Known limit: a file that came with an image has another number below the union of directories than in it, and is not
 //! found.
