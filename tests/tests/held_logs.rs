@@ -69,22 +69,24 @@ fn service(log: &str, words: &str) -> (Unit, Process) {
     (unit, process)
 }
 
+/// Every line of a service that logs so many, in this way, is counted once.
+#[track_caller]
+fn is_exact(lines: u64, words: &str) {
+    let (directory, agent) = (Directory::new(), Agent::start());
+    let (unit, _writer) = service(&directory.log(), &format!("--count {lines} {words}"));
+    counts_levels(&agent, unit.path(), &directory.log(), lines);
+}
+
 #[test]
 fn a_service_through_rotations() {
     require_root!();
-    let (directory, agent) = (Directory::new(), Agent::start());
-    let words = "--count 400000 --per-second 20000 --rotate-lines 60000";
-    let (unit, _writer) = service(&directory.log(), words);
-    counts_levels(&agent, unit.path(), &directory.log(), 400_000);
+    is_exact(400_000, "--per-second 20000 --rotate-lines 60000");
 }
 
 #[test]
 fn copied_and_truncated() {
     require_root!();
-    let (directory, agent) = (Directory::new(), Agent::start());
-    let words = "--count 100000 --per-second 4000 --rotate-lines 40000 --copy yes";
-    let (unit, _writer) = service(&directory.log(), words);
-    counts_levels(&agent, unit.path(), &directory.log(), 100_000);
+    is_exact(100_000, "--per-second 4000 --rotate-lines 40000 --copy yes");
 }
 
 #[test]
