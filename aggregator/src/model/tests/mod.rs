@@ -1,5 +1,6 @@
 //! The model on records as the sensor sends them.
 
+mod held_logs;
 mod latency;
 mod life;
 mod network;
