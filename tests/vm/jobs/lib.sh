@@ -69,7 +69,7 @@ load_run() {
 serve() {
     local name=$1 address=$2
     shift 2
-    service "$name" "$@" -- "$bin/nodescope-load" serve --listen "$address"
+    service "$name" "$@" -- "$bin/nodescope-load" serve --listen "$address" --count-file "/run/vm-$name.accepted"
     eventually said "$name" listening || fail "vm-$name does not say where it listens"
 }
 

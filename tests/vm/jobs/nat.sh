@@ -11,13 +11,8 @@ readonly download=9000
 # Every exchange begins with a header of 16 bytes.
 readonly sent=$((upload + 16))
 
-# Connections that a server's namespace accepted.
-accepted() {
-    # shellcheck disable=SC2016 # awk's own
-    ip netns exec "backend$1" awk '
-        $1 == "Tcp:" && !seen++ { for (i = 1; i <= NF; i++) if ($i == "PassiveOpens") column = i; next }
-        $1 == "Tcp:" { print $column }' /proc/net/snmp
-}
+# Connections that a server accepted.
+accepted() { cat "/run/vm-backend$1.accepted"; }
 
 backends() {
     local index

@@ -19,6 +19,7 @@ use args::Args;
 
 const USAGE: &str = "usage: nodescope-load COMMAND [OPTION VALUE]...
   serve    --listen ADDR:PORT... [--accept-only yes]          accept until killed; sink and source of bytes
+           [--count-file FILE]                                with the number of those accepted
   serve    --stdin-listener yes                               the same on the listening socket passed as standard input
   serve-once --listen ADDR:PORT                               accept one connection, close the listener, keep the connection
   activate --listen ADDR:PORT [--join CGROUP_DIR]...          make a listening socket, let a child in CGROUP_DIR serve it

@@ -1,10 +1,14 @@
 //! The passive side. Each exchange on a connection begins with 16 bytes: how many bytes the client will send after them
 //! and how many it wants back (both big-endian `u64`). The server reads the ones and then writes the others.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::args::Args;
@@ -19,11 +23,15 @@ pub(crate) fn serve(args: &Args) -> Result<(), String> {
     } else {
         bind(args)?
     };
+    let counter = Arc::new(Counter::open(args)?);
     announce(&listeners)?;
     let accept_only = args.has("accept-only");
     let threads: Vec<_> = listeners
         .into_iter()
-        .map(|listener| thread::spawn(move || accept_loop(&listener, accept_only)))
+        .map(|listener| {
+            let counter = Arc::clone(&counter);
+            thread::spawn(move || accept_loop(&listener, accept_only, &counter))
+        })
         .collect();
     for thread in threads {
         thread
@@ -104,10 +112,38 @@ fn announce(listeners: &[TcpListener]) -> Result<(), String> {
     ))
 }
 
-fn accept_loop(listener: &TcpListener, accept_only: bool) {
+/// How many connections were accepted, in a file. The kernel's `PassiveOpens` counts a connection twice when its first two
+/// packets are handled at the same time.
+struct Counter(Option<Mutex<(u64, File)>>);
+
+impl Counter {
+    fn open(args: &Args) -> Result<Self, String> {
+        let Some(path) = args.get::<PathBuf>("count-file")? else {
+            return Ok(Self(None));
+        };
+        let error = |error| format!("{}: {error}", path.display());
+        let counter = Self(Some(Mutex::new((0, File::create(&path).map_err(error)?))));
+        counter.add(0).map_err(error)?;
+        Ok(counter)
+    }
+
+    fn add(&self, count: u64) -> io::Result<()> {
+        let Some(counter) = &self.0 else {
+            return Ok(());
+        };
+        let (total, file) = &mut *counter.lock().unwrap_or_else(PoisonError::into_inner);
+        *total += count;
+        file.write_all_at(format!("{total}\n").as_bytes(), 0)
+    }
+}
+
+fn accept_loop(listener: &TcpListener, accept_only: bool, counter: &Counter) {
     for stream in listener.incoming() {
         // A peer that is gone already is no reason to stop.
         let Ok(stream) = stream else { continue };
+        if let Err(error) = counter.add(1) {
+            eprintln!("the count file is wrong: {error}");
+        }
         if accept_only {
             continue;
         }
