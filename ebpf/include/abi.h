@@ -25,6 +25,7 @@
 #define DELAYS_MAX 16384
 #define THREADS_MAX 65536
 #define TRANSLATIONS_MAX 16384
+#define SETTLEMENTS_MAX 65536
 #define OLDER_TRANSLATIONS_MAX 262144
 #define LOG_CANDIDATES_MAX 8192
 #define EVENTS_BYTES (256 * 1024)
@@ -72,7 +73,7 @@ struct flow {
 	__u64 rtt_ns;
 };
 
-/* Both ends of a TCP connection, from the side that connects. Key of `translations` and `older_translations`. */
+/* Both ends of a TCP connection, from the side that connects. Key of all maps of translations. */
 struct tuple {
 	__u8 source_ip[16];
 	__u8 destination_ip[16];
@@ -81,15 +82,13 @@ struct tuple {
 	__u32 reserved;
 } __attribute__((aligned(8)));
 
-/* Value of `translations` and `older_translations`. */
+/* Value of `translations`, `settlements` and `older_translations`. */
 struct translation {
 	__u64 created_ns;
 	/* Where the connection really goes; port 0: not translated, as far as is known. */
 	__u8 ip[16];
 	__u16 port;
-	/* The connection is established and did not wait for more. */
-	__u8 settled;
-	__u8 reserved[5];
+	__u8 reserved[6];
 };
 
 /* How a process relates to a listening socket; the highest one found in a scan is the holder. */

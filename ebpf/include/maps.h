@@ -104,13 +104,27 @@ struct {
 	__type(value, struct translation);
 } older_translations SEC(".maps");
 
-/* 1: established connections stay in `translations`, for the sensor to count those it learns of too late. */
+/*
+ * What connections of `translations` count for, while events of netlink are followed. Whoever comes first makes the
+ * entry and so decides: the event, with where the connection goes, or its establishment, with port 0. Who comes second
+ * deletes it. The sensor deletes what was left behind. Full: the connection is counted as if it were not translated,
+ * LOSS_TRANSLATIONS.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, SETTLEMENTS_MAX);
+	__type(key, struct tuple);
+	__type(value, struct translation);
+} settlements SEC(".maps");
+
+/* 1: the sensor follows events of netlink, so that `settlements` decides. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u32);
-} keep_settled SEC(".maps");
+} follows_events SEC(".maps");
 
 struct listen_port {
 	__u32 netns;

@@ -52,12 +52,39 @@ static __always_inline void note_departure(struct connection *connection, const 
 	bpf_spin_unlock(&connection->lock);
 }
 
+/*
+ * The connection is established: what was told of it until now is what it counts for. What is told later finds that,
+ * and is counted by the sensor.
+ */
+static __always_inline void settle_with_events(struct connection *connection)
+{
+	struct flow_key *key = &connection->key;
+	struct translation nothing = {}, *told;
+	int err;
+
+	nothing.created_ns = bpf_ktime_get_ns();
+	err = bpf_map_update_elem(&settlements, &connection->departure, &nothing, BPF_NOEXIST);
+	if (!err)
+		return;
+	if (err != -EEXIST) {
+		count_failed_update(LOSS_TRANSLATIONS, err);
+		return;
+	}
+	told = bpf_map_lookup_elem(&settlements, &connection->departure);
+	/* Of an earlier connection of the same ports, of which nothing was told yet. */
+	if (!told || !told->port)
+		return;
+	__builtin_memcpy(key->actual_ip, told->ip, sizeof(key->actual_ip));
+	key->actual_port = told->port;
+	bpf_map_delete_elem(&settlements, &connection->departure);
+}
+
 /* The connection is established or has failed: from now on it is known what it counts for. */
 static __always_inline void settle_destination(struct connection *connection, bool established)
 {
 	struct flow_key *key = &connection->key;
 	struct translation *translation;
-	__u32 zero = 0, *keep;
+	__u32 zero = 0, *follows;
 
 	if (!established) {
 		__builtin_memset(key->actual_ip, 0, sizeof(key->actual_ip));
@@ -72,11 +99,13 @@ static __always_inline void settle_destination(struct connection *connection, bo
 		__builtin_memcpy(key->actual_ip, translation->ip, sizeof(key->actual_ip));
 		key->actual_port = translation->port;
 	}
-	keep = bpf_map_lookup_elem(&keep_settled, &zero);
-	if (established && !translation->port && keep && *keep)
-		translation->settled = 1;
-	else
-		bpf_map_delete_elem(&translations, &connection->departure);
+	follows = bpf_map_lookup_elem(&follows_events, &zero);
+	if (established && follows && *follows)
+		settle_with_events(connection);
+	/* Only now: while it is here or in `settlements`, an event finds it. */
+	bpf_map_delete_elem(&translations, &connection->departure);
+	if (!established && follows && *follows)
+		bpf_map_delete_elem(&settlements, &connection->departure);
 }
 
 #endif

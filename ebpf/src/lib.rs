@@ -29,8 +29,10 @@ pub mod maps {
     pub const TRANSLATIONS: &str = "translations";
     /// The same for connections older than the sensor; filled while it starts.
     pub const OLDER_TRANSLATIONS: &str = "older_translations";
-    /// Whether established connections stay in [`TRANSLATIONS`].
-    pub const KEEP_SETTLED: &str = "keep_settled";
+    /// The same for those that events of netlink tell of, or that were established before.
+    pub const SETTLEMENTS: &str = "settlements";
+    /// Whether events of netlink are followed, so that [`SETTLEMENTS`] decides.
+    pub const FOLLOWS_EVENTS: &str = "follows_events";
     /// Ports somebody listens on; filled while the sensor starts.
     pub const LISTEN_PORTS: &str = "listen_ports";
     /// Thread group id to the cgroups it is counted in.

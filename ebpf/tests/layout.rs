@@ -123,11 +123,9 @@ fn translation() {
     sample.put("created_ns", &5_u64.to_ne_bytes());
     sample.put("ip", &[9; 16]);
     sample.put("port", &0x1234_u16.to_ne_bytes());
-    sample.put("settled", &[1]);
     let expected = abi::Translation {
         created_ns: 5,
         actual: SocketAddrV6::new([9; 16].into(), 0x1234, 0, 0),
-        settled: true,
     };
     assert_eq!(sample.decode::<abi::Translation>(), expected);
     assert_eq!(sample.bytes, expected.to_bytes());

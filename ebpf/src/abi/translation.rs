@@ -1,4 +1,4 @@
-//! Key and value of `translations` and `older_translations`.
+//! Key and value of the maps of translations.
 
 use std::net::{Ipv6Addr, SocketAddrV6};
 
@@ -47,8 +47,6 @@ pub struct Translation {
     pub created_ns: u64,
     /// The actual destination, IPv4 as v4-mapped; port 0 while none is known.
     pub actual: SocketAddrV6,
-    /// The connection is established and did not wait for more.
-    pub settled: bool,
 }
 
 impl Translation {
@@ -58,7 +56,6 @@ impl Translation {
         bytes[..8].copy_from_slice(&self.created_ns.to_ne_bytes());
         bytes[8..24].copy_from_slice(&self.actual.ip().octets());
         bytes[24..26].copy_from_slice(&self.actual.port().to_ne_bytes());
-        bytes[26] = u8::from(self.settled);
         bytes
     }
 }
@@ -69,12 +66,11 @@ impl Decode for Translation {
     fn read(r: &mut Reader<'_>) -> Self {
         let created_ns = r.u64();
         let ip = Ipv6Addr::from(r.bytes::<16>());
-        let (port, settled) = (r.u16(), r.u8() != 0);
-        r.skip(5);
+        let port = r.u16();
+        r.skip(6);
         Self {
             created_ns,
             actual: SocketAddrV6::new(ip, port, 0, 0),
-            settled,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The process that follows events: the only one that keeps `CAP_NET_ADMIN` after the start.
 //!
-//! It is forked while the sensor starts, keeps four descriptors (two netlink sockets, the map it writes, a pipe for its
+//! It is forked while the sensor starts, keeps five descriptors (two netlink sockets, the two maps of connections under way, a pipe for its
 //! totals), `CAP_NET_ADMIN` for dumps and `CAP_BPF` for the map (needed before Linux 5.19), and then only the system calls
 //! of [`seccomp::FOLLOWER_CALLS`](crate::seccomp::FOLLOWER_CALLS). It reads nothing but the kernel's messages and ends with
 //! the sensor. When it ends by itself the sensor goes on without it and says so in the hook's verdict.
@@ -36,11 +36,11 @@ pub struct Child {
 }
 
 impl Child {
-    /// Forks it. To be called while there is one thread, in the namespace to follow. `sink` writes to one descriptor.
+    /// Forks it. To be called while there is one thread, in the namespace to follow.
     ///
     /// # Errors
     /// A socket could not be opened, or the kernel gives no process.
-    pub fn start(sink: impl Sink + AsFd) -> io::Result<Self> {
+    pub fn start(sink: impl Sink) -> io::Result<Self> {
         let events = Socket::subscribe(EVENT_BUFFER_BYTES)?;
         events.keep_only_translated()?;
         let dumps = Socket::open()?;
@@ -58,9 +58,9 @@ impl Child {
                 has_ended: false,
             }),
             ForkResult::Child => {
-                let kept = [events.as_fd(), dumps.as_fd(), sink.as_fd(), report.as_fd()];
-                let kept = kept.map(|fd| fd.as_raw_fd());
-                close_all_but(kept);
+                let mut kept = sink.descriptors();
+                kept.extend([events.as_fd(), dumps.as_fd(), report.as_fd()]);
+                close_all_but(kept.iter().map(AsRawFd::as_raw_fd).collect());
                 let follower = Follower::new(events, dumps, sink);
                 let _ = catch_unwind(AssertUnwindSafe(|| serve(follower, &report, parent)));
                 // SAFETY: it does not return.
@@ -118,7 +118,7 @@ fn confine(parent: Pid) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Closes every other descriptor but the standard ones.
-fn close_all_but(mut kept: [i32; 4]) {
+fn close_all_but(mut kept: Vec<i32>) {
     kept.sort_unstable();
     let mut first = libc::STDERR_FILENO + 1;
     for fd in kept {

@@ -6,6 +6,7 @@
 //! Known limit: IPVS does not mark what it translates, so that the filter leaves it out.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::dump::dump;
@@ -27,6 +28,11 @@ pub trait Sink {
     /// # Errors
     /// It could not be written.
     fn take(&mut self, found: &Translated) -> io::Result<Taken>;
+
+    /// What it needs, to be kept where all else is closed.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
 }
 
 /// What became of a translation.

@@ -18,7 +18,6 @@ const LINK_CREATE: libc::c_long = 28;
 const ITER_CREATE: libc::c_long = 33;
 const ATTACH_TRACE_ITER: u32 = 28;
 const NOEXIST: u64 = 1;
-const EXIST: u64 = 2;
 /// Where `recursion_misses` ends in `struct bpf_prog_info` of `linux/bpf.h`.
 const PROGRAM_INFO_BYTES: usize = 216;
 
@@ -166,15 +165,6 @@ impl MapHandle {
             &mut self.element(key, value.as_ptr().addr() as u64, 0),
         )
         .map(drop)
-    }
-
-    /// Writes an entry that is there already; false when there is none.
-    pub(super) fn replace(&self, key: &[u8], value: &[u8]) -> io::Result<bool> {
-        assert_eq!(value.len(), self.value_bytes, "length of a map value");
-        found(bpf(
-            MAP_UPDATE_ELEM,
-            &mut self.element(key, value.as_ptr().addr() as u64, EXIST),
-        ))
     }
 
     /// Makes an entry; false when there is one.

@@ -111,6 +111,7 @@ pub(super) fn load(options: &LoadOptions, constants: Globals) -> Result<Loaded, 
         .map_max_entries(maps::LISTENS, sizes.listens)
         .map_max_entries(maps::LISTEN_PORTS, sizes.listens)
         .map_max_entries(maps::TRANSLATIONS, sizes.translations)
+        .map_max_entries(maps::SETTLEMENTS, sizes.settlements)
         .map_max_entries(maps::OLDER_TRANSLATIONS, sizes.older_translations)
         .map_max_entries(maps::PROCESSES, sizes.processes)
         .map_max_entries(maps::POPULATIONS, sizes.populations)

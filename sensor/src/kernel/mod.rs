@@ -22,6 +22,7 @@ mod options;
 mod populations;
 mod probes;
 mod seed;
+mod settlements;
 mod skipped;
 mod source;
 mod table;
@@ -153,8 +154,9 @@ impl Kernel {
             |name, entries| -> Result<_, LoadError> { Ok(Table::new(name, fd(name)?, entries)?) };
         let translations = tuples(maps::TRANSLATIONS, sizes.translations)?;
         let older = tuples(maps::OLDER_TRANSLATIONS, sizes.older_translations)?;
-        let keep_settled = fd(maps::KEEP_SETTLED)?;
-        let keep_settled = MapHandle::new(keep_settled, size_of::<u32>(), size_of::<u32>())?;
+        let settlements = tuples(maps::SETTLEMENTS, sizes.settlements)?;
+        let follows = fd(maps::FOLLOWS_EVENTS)?;
+        let follows = MapHandle::new(follows, size_of::<u32>(), size_of::<u32>())?;
         let log_candidates = Logs::table(fd(maps::LOG_CANDIDATES)?)?;
         let losses = KernelLosses::new(fd(maps::LOSSES)?, skippable)?;
         let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
@@ -169,7 +171,7 @@ impl Kernel {
             cgroups,
             flows: Flows::new(flows, others, options.evict_idle),
             listens: Listens::new(listens),
-            translations: Translations::new(translations, keep_settled),
+            translations: Translations::new(translations, settlements, follows),
             older: Older::new(older),
             populations: Populations::new(populations),
             processes,
@@ -250,11 +252,13 @@ impl Kernel {
         if all {
             self.processes_alive = self.processes.for_each(&mut self.batch, |_, _, _| {})?;
         }
+        let [waiting, settled] = self.translations.fills();
         for (table, entries) in [
             (self.flows.table().fill(), flows),
             (self.flows.others_fill(), self.flows.others_fill().entries),
             (self.listens.table().fill(), listens),
-            (self.translations.fill(), self.translations.fill().entries),
+            (waiting, waiting.entries),
+            (settled, settled.entries),
             (self.populations.table().fill(), populations),
             (self.cgroups.fill(), cgroups),
             (self.processes.fill(), self.processes_alive),

@@ -109,7 +109,6 @@ impl Older {
         let translation = abi::Translation {
             created_ns: monotonic_ns(),
             actual: found.actual,
-            settled: false,
         };
         let key = found.tuple.to_bytes();
         if self

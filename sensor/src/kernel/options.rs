@@ -56,6 +56,8 @@ pub struct MapSizes {
     pub listens: u32,
     /// Connections of containers that are being established.
     pub translations: u32,
+    /// Those of five seconds that were established before an event told of them, while events are followed.
+    pub settlements: u32,
     /// Translated connections older than the sensor, while it starts.
     pub older_translations: u32,
     /// Processes, and as many threads that waited.
@@ -73,6 +75,7 @@ impl Default for MapSizes {
             other_flows: 4096,
             listens: 16_384,
             translations: 16_384,
+            settlements: 65_536,
             older_translations: 262_144,
             processes: 65_536,
             populations: 16_384,

@@ -1,57 +1,73 @@
 //! Connections of containers that are being established, in the map `translations`: who tells where they go when the
 //! programs do not, and what was left behind.
 //!
-//! Each entry is deleted by its own connection as a rule. One stays when the hook that sees connections end missed it, and
-//! while events are followed also when its connection was established before: the event that comes too late finds it, and
-//! is counted. (One that comes in the same microsecond may be counted neither here nor there.)
+//! Each entry is deleted by its own connection as a rule. One stays when the hook that sees connections end missed it.
+//! While events are followed each connection that is established before its event leaves one in `settlements`, for the
+//! event that comes too late to find it, see [`super::settlements`].
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nodescope_ebpf::abi::{self, Decode};
+use nodescope_ebpf::abi;
 use nodescope_schema::{Loss, MapFill};
 
 use super::SourceError;
-use super::bpf::{MapHandle, monotonic_ns};
+use super::bpf::MapHandle;
 use super::probes::{CONNTRACK_EVENTS, TRANSLATIONS};
+use super::settlements::Settlements;
 use super::table::{Batch, Table};
 use super::verdict::{HookState, broke};
 use crate::conntrack::child::Child;
-use crate::conntrack::entry::Translated;
-use crate::conntrack::follow::{Sink, Taken, Totals};
+use crate::conntrack::follow::Totals;
 
 /// Longer than Linux tries to connect with its usual number of retries (tcp_syn_retries 6: 127 s).
 const FORGOTTEN: Duration = Duration::from_secs(300);
-/// An event that comes later than this after the SYN of an established connection is taken for none.
+/// An event that comes later than this after its connection was established is taken for none.
 const LATEST: Duration = Duration::from_secs(5);
+
+type Connections = Table<abi::Tuple, abi::Translation>;
 
 /// The connections.
 #[derive(Debug)]
 pub(super) struct Translations {
-    table: Table<abi::Tuple, abi::Translation>,
-    keep_settled: MapHandle,
-    entries: u32,
+    waiting: Connections,
+    waiting_entries: u32,
+    settled: Connections,
+    settled_entries: u32,
+    follows_events: MapHandle,
     follower: Option<Child>,
     totals: Totals,
 }
 
 impl Translations {
-    pub(super) fn new(table: Table<abi::Tuple, abi::Translation>, keep_settled: MapHandle) -> Self {
+    pub(super) fn new(
+        waiting: Connections,
+        settled: Connections,
+        follows_events: MapHandle,
+    ) -> Self {
         Self {
-            table,
-            keep_settled,
-            entries: 0,
+            waiting,
+            waiting_entries: 0,
+            settled,
+            settled_entries: 0,
+            follows_events,
             follower: None,
             totals: Totals::default(),
         }
     }
 
-    pub(super) fn fill(&self) -> MapFill<'static> {
-        MapFill {
-            entries: self.entries,
-            ..self.table.fill()
-        }
+    pub(super) fn fills(&self) -> [MapFill<'static>; 2] {
+        [
+            MapFill {
+                entries: self.waiting_entries,
+                ..self.waiting.fill()
+            },
+            MapFill {
+                entries: self.settled_entries,
+                ..self.settled.fill()
+            },
+        ]
     }
 
     /// Follows events if that is what the kernel or a setting left.
@@ -68,16 +84,23 @@ impl Translations {
     }
 
     fn start_follower(&self) -> io::Result<Child> {
-        let map = self.table.map();
-        let map = MapHandle::new(map.as_fd(), map.key_bytes(), map.value_bytes())?;
-        let child = Child::start(Waiting::new(map))?;
-        self.set_keep_settled(1)?;
-        Ok(child)
+        let [waiting, settled] = [&self.waiting, &self.settled].map(|table| {
+            let map = table.map();
+            MapHandle::new(map.as_fd(), map.key_bytes(), map.value_bytes())
+        });
+        let settlements = Settlements::new(waiting?, settled?);
+        // First, so that what the child writes is read.
+        self.set_follows_events(1)?;
+        let child = Child::start(settlements);
+        if child.is_err() {
+            self.set_follows_events(0)?;
+        }
+        child
     }
 
-    fn set_keep_settled(&self, keep: u32) -> io::Result<()> {
-        self.keep_settled
-            .set(&0_u32.to_ne_bytes(), &keep.to_ne_bytes())
+    fn set_follows_events(&self, follows: u32) -> io::Result<()> {
+        self.follows_events
+            .set(&0_u32.to_ne_bytes(), &follows.to_ne_bytes())
     }
 
     /// Hears from the follower. True when it has ended, which is then in the verdict.
@@ -91,7 +114,7 @@ impl Translations {
         }
         self.follower = None;
         // No event will come for them. Where this fails the map is swept less often, and what finds no room is counted.
-        let _ = self.set_keep_settled(0);
+        let _ = self.set_follows_events(0);
         for hook in hooks.iter_mut().filter(|hook| hook.is(TRANSLATIONS)) {
             broke(hook, "the process that follows ctnetlink events has ended");
         }
@@ -118,64 +141,35 @@ impl Translations {
 
     /// Deletes what nobody will ask for any more.
     pub(super) fn sweep(&mut self, batch: &mut Batch, now_ns: u64) -> Result<(), SourceError> {
-        let mut forgotten = Vec::new();
-        self.entries = self.table.for_each(batch, |key, _, translation| {
-            if is_forgotten(&translation, now_ns) {
-                forgotten.push(key.to_vec());
-            }
-        })?;
-        self.table.delete(&forgotten)
-    }
-}
-
-fn is_forgotten(translation: &abi::Translation, now_ns: u64) -> bool {
-    let limit = if translation.settled {
-        LATEST
-    } else {
-        FORGOTTEN
-    };
-    u128::from(now_ns.saturating_sub(translation.created_ns)) > limit.as_nanos()
-}
-
-/// Writes into the map, if a connection waits there.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    map: MapHandle,
-    value: Vec<u8>,
-}
-
-impl Waiting {
-    pub(super) fn new(map: MapHandle) -> Self {
-        let value = vec![0; map.value_bytes()];
-        Self { map, value }
-    }
-}
-
-impl Sink for Waiting {
-    fn take(&mut self, found: &Translated) -> io::Result<Taken> {
-        let key = found.tuple.to_bytes();
-        if !self.map.lookup(&key, &mut self.value)? {
-            return Ok(Taken::Unknown);
-        }
-        if abi::Translation::from_bytes(&self.value).is_some_and(|entry| entry.settled) {
-            self.map.delete(&key)?;
-            return Ok(Taken::Late);
-        }
-        let translation = abi::Translation {
-            created_ns: monotonic_ns(),
-            actual: found.actual,
-            settled: false,
+        self.waiting_entries = sweep(&self.waiting, batch, now_ns, |_| FORGOTTEN)?;
+        let limit = |settled: &abi::Translation| match settled.actual.port() {
+            0 => LATEST,
+            _ => FORGOTTEN,
         };
-        // Gone in between: its connection failed or was established.
-        let written = self.map.replace(&key, &translation.to_bytes())?;
-        Ok(if written { Taken::Waiting } else { Taken::Late })
+        self.settled_entries = sweep(&self.settled, batch, now_ns, limit)?;
+        Ok(())
     }
 }
 
-impl AsFd for Waiting {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.map.as_fd()
-    }
+/// Deletes what is older than its limit. Returns how many there were.
+fn sweep(
+    table: &Connections,
+    batch: &mut Batch,
+    now_ns: u64,
+    limit: impl Fn(&abi::Translation) -> Duration,
+) -> Result<u32, SourceError> {
+    let mut forgotten = Vec::new();
+    let entries = table.for_each(batch, |key, _, entry| {
+        if is_older(&entry, limit(&entry), now_ns) {
+            forgotten.push(key.to_vec());
+        }
+    })?;
+    table.delete(&forgotten)?;
+    Ok(entries)
+}
+
+fn is_older(entry: &abi::Translation, limit: Duration, now_ns: u64) -> bool {
+    u128::from(now_ns.saturating_sub(entry.created_ns)) > limit.as_nanos()
 }
 
 #[cfg(test)]
@@ -186,16 +180,13 @@ mod tests {
 
     #[test]
     fn only_old_ones_are_forgotten() {
-        for (settled, limit) in [(false, FORGOTTEN), (true, LATEST)] {
-            let translation = abi::Translation {
-                created_ns: 1000,
-                actual: SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0),
-                settled,
-            };
-            let limit = u64::try_from(limit.as_nanos()).expect("fits");
-            assert!(!is_forgotten(&translation, 0));
-            assert!(!is_forgotten(&translation, 1000 + limit));
-            assert!(is_forgotten(&translation, 1001 + limit));
+        let entry = abi::Translation {
+            created_ns: 1000,
+            actual: SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0),
+        };
+        for (now_ns, is_old) in [(0, false), (1000, false), (1500, false), (1501, true)] {
+            let limit = Duration::from_nanos(500);
+            assert_eq!(is_older(&entry, limit, now_ns), is_old, "{now_ns}");
         }
     }
 }

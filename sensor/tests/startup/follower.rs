@@ -86,9 +86,9 @@ fn it_keeps_little() {
         assert_eq!(field(&status, set), "0000000000000000", "{set}");
     }
     assert_eq!(field(&status, "NoNewPrivs"), "1");
-    // Two sockets, the map and the pipe, beside the standard ones.
+    // Two sockets, two maps and the pipe, beside the standard ones.
     let descriptors = fs::read_dir(format!("{process}/fd")).unwrap().count();
-    assert_eq!(descriptors, 3 + 4);
+    assert_eq!(descriptors, 3 + 5);
 }
 
 #[test]
