@@ -26,6 +26,7 @@ pub mod passwd;
 pub mod ping;
 pub mod privilege;
 pub mod rate;
+pub mod rotated;
 pub mod seccomp;
 pub mod setup;
 pub mod socket;

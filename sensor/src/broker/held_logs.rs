@@ -27,6 +27,7 @@ use super::mounts::Mount;
 use super::process_root::ProcessRoots;
 use super::walk::{self, file_type, refusal};
 use crate::held_logs::HeldLogs;
+use crate::rotated::is_rotated;
 
 /// Longest directory that is listed: thousands of names, and a bound on what a listing can cost the kernel.
 const MAX_DIRECTORY_BYTES: i64 = 1 << 20;
@@ -151,28 +152,6 @@ impl Directory<'_> {
         }
         Ok((place, stat))
     }
-}
-
-/// Whether `name` is what rotating makes of `log`, and not compressed: `app.log.1`, `app.log-20261122`, `app.log.old`, and
-/// with the suffix kept `app-20261122.log`.
-fn is_rotated(name: &[u8], log: &[u8]) -> bool {
-    let of = |stem: &[u8], suffix: &[u8]| {
-        let rest = name.strip_prefix(stem);
-        let rest = rest.and_then(|rest| rest.strip_suffix(suffix));
-        rest.is_some_and(is_mark)
-    };
-    let dot = log.iter().rposition(|byte| *byte == b'.');
-    of(log, b"") || dot.is_some_and(|dot| dot > 0 && of(&log[..dot], &log[dot..]))
-}
-
-/// A number or a time behind a `.`, `-` or `_`, or `.old`.
-fn is_mark(text: &[u8]) -> bool {
-    let is_separator = |byte: u8| matches!(byte, b'.' | b'-' | b'_');
-    let allowed = |byte: &u8| byte.is_ascii_digit() || is_separator(*byte) || b":T".contains(byte);
-    text == b".old"
-        || text.first().is_some_and(|byte| is_separator(*byte))
-            && text.iter().all(allowed)
-            && text.iter().any(u8::is_ascii_digit)
 }
 
 #[cfg(test)]

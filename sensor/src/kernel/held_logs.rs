@@ -2,6 +2,8 @@
 //!
 //! A log is known by the path that its first file had. Who rotates it gives that file another name, and its writer goes
 //! on in it until it opens a new one under the old path: both are files of the one log, until nobody holds the old one.
+//! If that file is seen in this state for the first time it is no log of its own: its lines will be read with those of the
+//! new one, as a rotated file. So a file with a name that rotating gives is one only if the next walk sees it too.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -18,6 +20,7 @@ use super::probes::{HELD_LOGS, SCAN_LOGS};
 use super::table::{Batch, Table};
 use super::verdict::{HookState, broke};
 use crate::held_logs::{HeldFile, HeldLog, HeldLogs};
+use crate::rotated::ends_rotated;
 
 /// Files the program looks at in one walk, as `ebpf/include/abi.h` has it.
 const MAX_CANDIDATES: u32 = 8192;
@@ -148,6 +151,8 @@ struct LogTable {
     logs: BTreeMap<u64, Log>,
     by_key: HashMap<LogKey, u64>,
     by_file: HashMap<FileKey, u64>,
+    /// Files with names of rotated ones that the last walk was the first to see.
+    put_off: HashSet<FileKey>,
     next_number: u64,
     news: Vec<News>,
     refused: u64,
@@ -161,6 +166,7 @@ impl LogTable {
             logs: BTreeMap::new(),
             by_key: HashMap::new(),
             by_file: HashMap::new(),
+            put_off: HashSet::new(),
             next_number: started_ns,
             news: Vec::new(),
             refused: 0,
@@ -170,19 +176,34 @@ impl LogTable {
 
     /// These are all files that are held open now. Of two processes with one file, the first stands for both.
     fn update(&mut self, found: impl Iterator<Item = abi::HeldLog>) {
-        let mut seen = HashSet::new();
+        let (mut seen, mut put_off) = (HashSet::new(), HashSet::new());
         for file in found.filter(|file| !is_elsewhere(file.path())) {
             let key = (file.workload, file.device, file.inode);
-            if seen.insert(key) {
+            if !seen.insert(key) {
+                continue;
+            }
+            if self.may_be_rotated(&key, file.path()) {
+                put_off.insert(key);
+            } else {
                 self.see(key, &file);
             }
         }
+        self.put_off = put_off;
         self.forget_all_but(&seen);
         self.shared.set(self.logs.iter().map(|(number, log)| {
             let files = log.files.iter().map(|(_, file)| file.clone()).collect();
             let path = log.key.1.clone();
             (*number, HeldLog { path, files })
         }));
+    }
+
+    fn may_be_rotated(&self, key: &FileKey, path: &[u8]) -> bool {
+        let is_known = self.by_file.contains_key(key) || self.put_off.contains(key);
+        !is_known
+            && path
+                .rsplit(|byte| *byte == b'/')
+                .next()
+                .is_some_and(ends_rotated)
     }
 
     fn see(&mut self, key: FileKey, found: &abi::HeldLog) {

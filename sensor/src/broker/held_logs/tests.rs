@@ -236,36 +236,3 @@ fn a_process_that_is_gone_is_no_way() {
     node.held.set([(7, HeldLog { path, files })].into_iter());
     assert_eq!(node.open(7, 0), Err(Refusal::NotFound));
 }
-
-#[test]
-fn marks_of_rotated_names() {
-    let names = [
-        "app.log.1",
-        "app.log-20261122",
-        "app.log.2026-11-22T10:00:00",
-        "app.log_3",
-        "app.log.old",
-        "app-20261122.log",
-        "app.1.log",
-    ];
-    for name in names {
-        assert!(is_rotated(name.as_bytes(), b"app.log"), "{name}");
-    }
-    let others = [
-        "app.log",
-        "app.log.",
-        "app.log.-",
-        "app.log1",
-        "app.log.1.gz",
-        "app.log.err",
-        "xapp.log.1",
-        "app.old.log.x",
-        "app",
-        "",
-    ];
-    for name in others {
-        assert!(!is_rotated(name.as_bytes(), b"app.log"), "{name}");
-    }
-    assert!(is_rotated(b"syslog.1", b"syslog"));
-    assert!(!is_rotated(b"-1.hidden", b".hidden"));
-}
