@@ -189,6 +189,7 @@ struct log_candidate {
 /* What scan_logs prints for each file. */
 struct held_log {
 	struct workload_key workload;
+	/* In a union of directories that of the file below which is written. */
 	__u64 inode;
 	__u32 device;
 	/* One of the processes that hold it open. */

@@ -171,6 +171,7 @@ struct qstr {
 
 struct dentry {
 	struct qstr d_name;
+	struct super_block *d_sb;
 };
 
 struct path {
@@ -179,6 +180,8 @@ struct path {
 
 struct super_block {
 	u32 s_dev;
+	unsigned long s_magic;
+	struct dentry *s_root;
 };
 
 struct inode {
@@ -193,6 +196,7 @@ struct file {
 	unsigned int f_flags;
 	struct inode *f_inode;
 	struct path f_path;
+	void *private_data;
 };
 
 struct mm_struct {

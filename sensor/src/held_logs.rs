@@ -14,7 +14,7 @@ use nodescope_schema::StatFilesystem;
 pub struct HeldFile {
     /// The file system it is on.
     pub filesystem: StatFilesystem,
-    /// Number of the file there.
+    /// Number of the file there; in a union of directories that of the one below which is written.
     pub inode: u64,
     /// One of the processes that hold it open.
     pub pid: u32,

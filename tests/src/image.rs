@@ -1,4 +1,4 @@
-//! A root directory for containers: busybox and the load generator, both static, and nothing else.
+//! A root directory for containers: busybox and the load generator, both static, an empty log and nothing else.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,6 +11,9 @@ use crate::{Sandbox, load_program, run, run_output};
 
 const BUSYBOX: &str = "/usr/bin/busybox";
 const APPLETS: [&str; 8] = ["sh", "sleep", "cat", "true", "false", "echo", "ip", "kill"];
+
+/// A log that comes with the image.
+pub const SHIPPED_LOG: &str = "/var/log/shipped/app.log";
 
 /// Fills `directory`.
 pub fn root_directory(directory: &Path) {
@@ -34,6 +37,9 @@ pub fn root_directory(directory: &Path) {
     fs::write(directory.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n")
         .expect("our own directory");
     fs::write(directory.join("etc/group"), "root:x:0:\n").expect("our own directory");
+    let log = directory.join(SHIPPED_LOG.trim_start_matches('/'));
+    fs::create_dir_all(log.parent().expect("a directory")).expect("our own directory");
+    fs::write(log, "").expect("our own directory");
 }
 
 /// The same as a tar archive.

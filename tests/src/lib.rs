@@ -43,7 +43,7 @@ pub use docker::Docker;
 pub use guard::{RootGuard, root_guard};
 pub use hanging_filesystem::HangingFilesystem;
 pub use http::{HttpError, Response, http_get};
-pub use image::root_directory;
+pub use image::{SHIPPED_LOG, root_directory};
 pub use java::{Java, JvmReport};
 pub use journal::JournalDirectory;
 pub use load::{Hold, LoadReport, Server, free_port, load_program, run_load};

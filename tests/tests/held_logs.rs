@@ -96,12 +96,17 @@ fn containers_in_their_own_roots() {
     let docker = Docker::start();
     let agent = Agent::start_beside(docker.sandbox());
     let words = "log --count 100000 --per-second 10000 --rotate-lines 30000 --hold yes --file";
-    let (root, volume) = (unique("root"), unique("volume"));
+    let one_file = "log --count 100000 --per-second 10000 --hold yes --file";
+    let (root, shipped, volume) = (unique("root"), unique("shipped"), unique("volume"));
     docker.run_load(&format!("--name {root}"), &format!("{words} {LOG}"));
+    docker.run_load(
+        &format!("--name {shipped}"),
+        &format!("{one_file} {SHIPPED_LOG}"),
+    );
     let options = format!("--name {volume} --volume /var/log/shop");
     docker.run_load(&options, &format!("{words} {LOG}"));
-    for name in [&root, &volume] {
-        counts_levels(&agent, &Docker::container_id(name), LOG, 100_000);
+    for (name, log) in [(&root, LOG), (&shipped, SHIPPED_LOG), (&volume, LOG)] {
+        counts_levels(&agent, &Docker::container_id(name), log, 100_000);
     }
     // Open files do not keep a container's root from being unmounted: they are below it.
     let open = open_logs(&agent);

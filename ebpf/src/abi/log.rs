@@ -10,7 +10,7 @@ pub const LOG_PATH_BYTES: usize = 256;
 pub struct HeldLog {
     /// Whose process.
     pub workload: WorkloadKey,
-    /// Number of the file.
+    /// Number of the file; in a union of directories that of the one below which is written.
     pub inode: u64,
     /// Its file system, as the kernel encodes device numbers.
     pub device: u32,

@@ -8,8 +8,8 @@
 //! of that of the log and digits, and be held as no other log. No file with a second name is opened: that one may be in a
 //! directory of somebody else's.
 //!
-//! Known limit: a file that came with an image has another number below the union of directories than in it, and is not
-//! found.
+//! Known limit: a file that came with an image is not found if the sensor can reach the union of directories but not
+//! the one below it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -8,6 +8,7 @@ cd "$(dirname "$0")" || exit 1
 . ./package.sh
 
 readonly scribes_log=/var/log/shop/scribe.log
+readonly shipped_log=/var/log/union/app.log
 
 units() { systemctl show --property="$1" --value nodescope-sensor.service nodescope-aggregator.service | grep .; }
 restarts_of() { systemctl show --property=NRestarts --value "$1"; }
@@ -52,6 +53,14 @@ traffic() {
     settle
 }
 
+# A log that comes with an image: what is written in a union of directories is a copy of it.
+mount_union() {
+    mkdir -p /srv/union/lower /srv/union/upper /srv/union/work "${shipped_log%/*}"
+    : >"/srv/union/lower/${shipped_log##*/}"
+    mount -t overlay -o lowerdir=/srv/union/lower,upperdir=/srv/union/upper,workdir=/srv/union/work \
+        union "${shipped_log%/*}"
+}
+
 # What a service says: journald has it, whose files the aggregator reads by a group that the unit gives it. And what it
 # writes to a file, which the sensor opens.
 messages() {
@@ -61,6 +70,9 @@ messages() {
     if has_hook held_logs; then
         service scribe -- "$bin/nodescope-load" log --count 400 --per-second 200 --hold yes --file "$scribes_log"
         expect_lines "$(unit_id scribe)" "$scribes_log" 400
+        check "a union of directories is mounted" mount_union
+        service shipped -- "$bin/nodescope-load" log --count 400 --per-second 200 --hold yes --file "$shipped_log"
+        expect_lines "$(unit_id shipped)" "$shipped_log" 400
     fi
     settle
 }
