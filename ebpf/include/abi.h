@@ -91,6 +91,43 @@ struct translation {
 	__u8 reserved[6];
 };
 
+/* Keys and values of Cilium's maps, see programs/cilium.bpf.h. Only these fields are used. */
+struct cilium_tuple4 {
+	__u8 service_ip[4];
+	__u8 client_ip[4];
+	__be16 client_port;
+	__be16 service_port;
+	__u8 protocol;
+	__u8 flags;
+} __attribute__((packed));
+
+struct cilium_tuple6 {
+	__u8 service_ip[16];
+	__u8 client_ip[16];
+	__be16 client_port;
+	__be16 service_port;
+	__u8 protocol;
+	__u8 flags;
+} __attribute__((packed));
+
+struct cilium_entry {
+	__u64 reserved;
+	__u64 backend;
+	__u8 others[40];
+};
+
+struct cilium_backend4 {
+	__u8 ip[4];
+	__be16 port;
+	__u8 others[6];
+};
+
+struct cilium_backend6 {
+	__u8 ip[16];
+	__be16 port;
+	__u8 others[6];
+};
+
 /* How a process relates to a listening socket; the highest one found in a scan is the holder. */
 enum holder_rank {
 	/* Process 1 makes sockets for services, by a helper in the cgroup of the .socket unit, and stores theirs. */
@@ -249,6 +286,11 @@ _Static_assert(sizeof(struct delays) == 80, "delays");
 _Static_assert(sizeof(struct process) == 24, "process");
 _Static_assert(sizeof(struct cgroup_key) == 16, "cgroup_key");
 _Static_assert(sizeof(struct cgroup_entry) == 544, "cgroup_entry");
+_Static_assert(sizeof(struct cilium_tuple4) == 14, "cilium_tuple4");
+_Static_assert(sizeof(struct cilium_tuple6) == 38, "cilium_tuple6");
+_Static_assert(sizeof(struct cilium_entry) == 56, "cilium_entry");
+_Static_assert(sizeof(struct cilium_backend4) == 12, "cilium_backend4");
+_Static_assert(sizeof(struct cilium_backend6) == 24, "cilium_backend6");
 _Static_assert(sizeof(struct log_candidate) == 32, "log_candidate");
 _Static_assert(sizeof(struct held_log) == 288, "held_log");
 _Static_assert(sizeof(struct event) == 16, "event");

@@ -13,6 +13,13 @@ static __always_inline void map_ipv4(__u8 ip[16], __be32 ipv4)
 	__builtin_memcpy(ip + 12, &ipv4, sizeof(ipv4));
 }
 
+static __always_inline bool is_mapped_ipv4(const __u8 ip[16])
+{
+	const __u32 *words = (const __u32 *)ip;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+}
+
 static __always_inline void remote_address(struct flow_key *key, struct sock *sk)
 {
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_INET)

@@ -183,6 +183,8 @@ static __always_inline void find_older_translation(struct flow_key *key, struct 
 	tuple.source_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	__builtin_memcpy(tuple.destination_ip, key->remote_ip, sizeof(tuple.destination_ip));
 	tuple.destination_port = key->remote_port;
+	if (find_cilium_backend(&tuple, key))
+		return;
 	translation = bpf_map_lookup_elem(&older_translations, &tuple);
 	if (!translation)
 		return;

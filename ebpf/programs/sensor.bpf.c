@@ -15,6 +15,7 @@
 #include "owner.h"
 #include "socket.h"
 
+#include "cilium.bpf.h"
 #include "translations.bpf.h"
 #include "flows.bpf.h"
 #include "tcp.bpf.h"

@@ -11,11 +11,11 @@
  * the way: tracepoint net:net_dev_queue sees the SYN leave the host's stack or, if the actual destination is this host,
  * the answer to it. Both come before the answer reaches the socket.
  *
- * What needs a netlink event instead, see sensor/src/conntrack.
+ * What needs a netlink event instead, see sensor/src/conntrack. What Cilium translates, see cilium.bpf.h.
  *
  * Known limits: IPVS takes the socket from packets of the host's own processes, so that cgroup_skb/egress does not see
- * these; namespaces with the same addresses that reach the host untranslated are told apart by ports only; what
- * is translated by BPF programs of others (Cilium without its socket hooks) is not seen in the host's namespace.
+ * these; namespaces with the same addresses that reach the host untranslated are told apart by ports only; what BPF
+ * programs of others than Cilium translate is not seen in the host's namespace.
  */
 #ifndef NODESCOPE_TRANSLATIONS_H
 #define NODESCOPE_TRANSLATIONS_H
@@ -85,6 +85,7 @@ static __always_inline void settle_destination(struct connection *connection, bo
 	struct flow_key *key = &connection->key;
 	struct translation *translation;
 	__u32 zero = 0, *follows;
+	bool known = false;
 
 	if (!established) {
 		__builtin_memset(key->actual_ip, 0, sizeof(key->actual_ip));
@@ -92,15 +93,18 @@ static __always_inline void settle_destination(struct connection *connection, bo
 	}
 	if (!(connection->flags & CONNECTION_DEPARTED))
 		return;
+	if (established)
+		known = find_cilium_backend(&connection->departure, key);
 	translation = bpf_map_lookup_elem(&translations, &connection->departure);
 	if (!translation)
 		return;
-	if (established && translation->port) {
+	if (established && !known && translation->port) {
 		__builtin_memcpy(key->actual_ip, translation->ip, sizeof(key->actual_ip));
 		key->actual_port = translation->port;
+		known = true;
 	}
 	follows = bpf_map_lookup_elem(&follows_events, &zero);
-	if (established && follows && *follows)
+	if (established && !known && follows && *follows)
 		settle_with_events(connection);
 	/* Only now: while it is here or in `settlements`, an event finds it. */
 	bpf_map_delete_elem(&translations, &connection->departure);

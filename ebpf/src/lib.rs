@@ -33,6 +33,14 @@ pub mod maps {
     pub const SETTLEMENTS: &str = "settlements";
     /// Whether events of netlink are followed, so that [`SETTLEMENTS`] decides.
     pub const FOLLOWS_EVENTS: &str = "follows_events";
+    /// Of one entry: Cilium's map of IPv4 connections.
+    pub const CILIUM_CT4: &str = "cilium_ct4";
+    /// The same of IPv6 connections.
+    pub const CILIUM_CT6: &str = "cilium_ct6";
+    /// The same of IPv4 backends.
+    pub const CILIUM_BACKENDS4: &str = "cilium_backends4";
+    /// The same of IPv6 backends.
+    pub const CILIUM_BACKENDS6: &str = "cilium_backends6";
     /// Ports somebody listens on; filled while the sensor starts.
     pub const LISTEN_PORTS: &str = "listen_ports";
     /// Thread group id to the cgroups it is counted in.

@@ -43,10 +43,11 @@ const WRITE_FLAGS: u64 = (libc::O_ACCMODE
 const EXECUTABLE: u64 = libc::PROT_EXEC as u64;
 
 /// Commands of `bpf(2)` used after the start, by their numbers in `linux/bpf.h`: those of `kernel/bpf.rs`.
-const BPF_COMMANDS: [u64; 7] = [
+const BPF_COMMANDS: [u64; 8] = [
     1,  // BPF_MAP_LOOKUP_ELEM
     2,  // BPF_MAP_UPDATE_ELEM
     3,  // BPF_MAP_DELETE_ELEM
+    7,  // BPF_OBJ_GET
     15, // BPF_OBJ_GET_INFO_BY_FD
     21, // BPF_MAP_LOOKUP_AND_DELETE_ELEM
     24, // BPF_MAP_LOOKUP_BATCH

@@ -4,6 +4,7 @@
 //! map was made with, because the kernel writes as many bytes as the map says.
 #![expect(unsafe_code, reason = "system calls that nix does not have")]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
 const MAP_DELETE_ELEM: libc::c_long = 3;
+const OBJ_GET: libc::c_long = 7;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
@@ -18,6 +20,8 @@ const LINK_CREATE: libc::c_long = 28;
 const ITER_CREATE: libc::c_long = 33;
 const ATTACH_TRACE_ITER: u32 = 28;
 const NOEXIST: u64 = 1;
+/// The descriptor is for reading.
+const RDONLY: u32 = 8;
 /// Where `recursion_misses` ends in `struct bpf_prog_info` of `linux/bpf.h`.
 const PROGRAM_INFO_BYTES: usize = 216;
 
@@ -58,6 +62,14 @@ struct InfoAttr {
     fd: u32,
     info_bytes: u32,
     info: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct PathAttr {
+    path: u64,
+    fd: u32,
+    flags: u32,
 }
 
 #[repr(C)]
@@ -269,6 +281,46 @@ pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> io::Result<Option<u64
         .last_chunk()
         .filter(|_| known)
         .map(|bytes| u64::from_ne_bytes(*bytes)))
+}
+
+/// What a map is like, the beginning of `struct bpf_map_info` of `linux/bpf.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct MapInfo {
+    pub kind: u32,
+    /// Which map it is, as long as the machine runs.
+    pub id: u32,
+    pub key_bytes: u32,
+    pub value_bytes: u32,
+    pub flags: u32,
+}
+
+/// Opens a map that somebody has pinned, to read it.
+pub(super) fn open_pinned(path: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = PathAttr {
+        path: path.as_ptr().addr() as u64,
+        flags: RDONLY,
+        ..Default::default()
+    };
+    bpf(OBJ_GET, &mut attr).map(own)
+}
+
+/// What the map is like. Of something else that was pinned it is nonsense.
+pub(super) fn map_info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
+    let mut info = [0_u32; 6];
+    let mut attr = InfoAttr {
+        fd: raw(&map),
+        info_bytes: u32::try_from(size_of_val(&info)).unwrap_or(u32::MAX),
+        info: info.as_mut_ptr().addr() as u64,
+    };
+    bpf(OBJ_GET_INFO_BY_FD, &mut attr)?;
+    let [kind, id, key_bytes, value_bytes, _entries, flags] = info;
+    Ok(MapInfo {
+        kind,
+        id,
+        key_bytes,
+        value_bytes,
+        flags,
+    })
 }
 
 /// The clock of `bpf_ktime_get_ns`.

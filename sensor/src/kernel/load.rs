@@ -81,7 +81,12 @@ impl Loaded {
     /// The map of this name, as long as this lives; keep a copy of its descriptor.
     pub(super) fn map(&self, name: &'static str) -> Result<&MapData, LoadError> {
         match self.ebpf.map(name) {
-            Some(Map::HashMap(data) | Map::Array(data) | Map::PerCpuArray(data)) => Ok(data),
+            Some(
+                Map::HashMap(data)
+                | Map::Array(data)
+                | Map::PerCpuArray(data)
+                | Map::ArrayOfMaps(data),
+            ) => Ok(data),
             _ => Err(LoadError::Map(name)),
         }
     }

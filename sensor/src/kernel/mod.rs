@@ -8,6 +8,7 @@
 //! [`Source::urgent`] also while nobody listens.
 
 mod bpf;
+mod cilium;
 mod convert;
 mod delays;
 mod existing;
@@ -40,6 +41,7 @@ use nodescope_ebpf::maps;
 use nodescope_schema::{Hook, Loss, MapFill, Record};
 
 use bpf::{MapHandle, monotonic_ns};
+use cilium::Cilium;
 use delays::DelayTables;
 use existing::Existing;
 use flows::Flows;
@@ -77,6 +79,7 @@ pub struct Kernel {
     flows: Flows,
     listens: Listens,
     translations: Translations,
+    cilium: Cilium,
     older: Older,
     populations: Populations,
     processes: Table<ThreadGroup, abi::Process>,
@@ -123,6 +126,7 @@ impl Kernel {
             options.host_netns,
             options.every_netns,
         );
+        kernel.cilium.look(&mut kernel.hooks);
         kernel.existing.find(&mut kernel.hooks, &mut kernel.batch);
         kernel
             .logs
@@ -157,6 +161,7 @@ impl Kernel {
         let settlements = tuples(maps::SETTLEMENTS, sizes.settlements)?;
         let follows = fd(maps::FOLLOWS_EVENTS)?;
         let follows = MapHandle::new(follows, size_of::<u32>(), size_of::<u32>())?;
+        let cilium = Cilium::new(options.cilium_directories.clone(), fd)?;
         let log_candidates = Logs::table(fd(maps::LOG_CANDIDATES)?)?;
         let losses = KernelLosses::new(fd(maps::LOSSES)?, skippable)?;
         let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
@@ -172,6 +177,7 @@ impl Kernel {
             flows: Flows::new(flows, others, options.evict_idle),
             listens: Listens::new(listens),
             translations: Translations::new(translations, settlements, follows),
+            cilium,
             older: Older::new(older),
             populations: Populations::new(populations),
             processes,
@@ -374,6 +380,9 @@ impl Source for Kernel {
         self.translations.sweep(&mut self.batch, monotonic_ns())?;
         if self.delays.look_at_switch() {
             self.delays.judge(&mut self.hooks);
+            self.hooks_told = false;
+        }
+        if self.cilium.look(&mut self.hooks) {
             self.hooks_told = false;
         }
         self.existing.rescan()?;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Default of [`LoadOptions::cilium_directories`]: the second is for nodes with something else at `/sys/fs/bpf`.
+const CILIUM_DIRECTORIES: [&str; 2] = ["/sys/fs/bpf/tc/globals", "/run/cilium/bpffs/tc/globals"];
 /// Default of [`LoadOptions::evict_idle`].
 const EVICT_IDLE: Duration = Duration::from_secs(600);
 
@@ -26,6 +28,8 @@ pub struct LoadOptions {
     pub conntrack_events: bool,
     /// Where on their ladders hooks begin.
     pub rungs: Rungs,
+    /// Where Cilium may have pinned its maps.
+    pub cilium_directories: Vec<PathBuf>,
 }
 
 impl LoadOptions {
@@ -41,6 +45,7 @@ impl LoadOptions {
             every_netns: false,
             conntrack_events: false,
             rungs: Rungs::Best,
+            cilium_directories: CILIUM_DIRECTORIES.map(PathBuf::from).to_vec(),
         }
     }
 }

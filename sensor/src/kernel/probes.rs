@@ -60,6 +60,8 @@ pub(super) const TRANSLATIONS: &str = "translations";
 pub(super) const CONNTRACK_EVENTS: &str = "ctnetlink events";
 /// The probe that asks netlink for what is older than the sensor.
 pub(super) const EXISTING_TRANSLATIONS: &str = "existing_translations";
+/// The probe that reads where Cilium's programs send connections.
+pub(super) const CILIUM: &str = "cilium_translations";
 /// Iterators the sensor runs itself, by the name of their program.
 pub(super) const FIND_PROCESSES: &str = "find_processes";
 pub(super) const SCAN_LISTENS: &str = "scan_listens";
@@ -126,6 +128,11 @@ pub(super) const PROBES: &[Probe] = &[
                 missing: "containers' connections that are established before the event of their translation is read",
             },
         ],
+        needs: "",
+    },
+    Probe {
+        name: CILIUM,
+        rungs: &[only("maps of Cilium", &[])],
         needs: "",
     },
     Probe {

@@ -105,7 +105,7 @@ fn a_long_list_is_told_whole() {
     // More than the kernel keeps before it is read, and than are told of one workload.
     let _files: Vec<File> = (0..200)
         .map(|number| {
-            let name = format!("{}-{number}", "x".repeat(200));
+            let name = format!("{number}-{}", "x".repeat(200));
             directory.open(&name, |o| o.append(true))
         })
         .collect();

@@ -4,6 +4,7 @@
 //! moves this process into a cgroup of its own, so that its flows and listens are its own.
 
 mod bounds;
+mod cilium;
 mod delays;
 mod held_logs;
 mod lifecycle;
