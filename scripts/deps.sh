@@ -56,6 +56,7 @@ vm|strip|binutils
 vm|xz|xz-utils
 vm|zstd|zstd
 vm|ipvsadm|ipvsadm
+vm|bpftool|bpftool
 TABLE
 }
 

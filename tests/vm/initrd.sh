@@ -9,7 +9,7 @@ set -euo pipefail
 # destinations; disks of files; file systems that the kernel has no built-in driver for.
 readonly modules=(
     virtio_pci virtio_blk virtio_rng veth sch_netem nf_tables tcp_diag
-    nft_chain_nat nft_nat nft_numgen nf_conntrack_netlink ip_vs ip_vs_rr loop btrfs nfsd nfsv4
+    nft_chain_nat nft_nat nft_numgen nf_conntrack_netlink ip_vs ip_vs_rr loop overlay btrfs nfsd nfsv4
 )
 
 kernel=$(realpath "${1:?usage: initrd.sh KERNEL_DIR}")

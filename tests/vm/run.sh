@@ -68,24 +68,25 @@ prepare_job() {
     for program in nodescope-sensor nodescope-aggregator nodescope-load; do
         strip --output-file="$vm_dir/job/bin/$program" "$programs/$program"
     done
-    copy_ipvsadm
+    copy_program ipvsadm
+    copy_program bpftool
     cp -r systemd packaging "$vm_dir/job/"
     cp -r tests/vm/jobs "$vm_dir/job/jobs"
     mv "$vm_dir/job/jobs/run.sh" "$vm_dir/job/run.sh"
 }
 
-# It is not in the image: with the libraries it wants, as a program that finds them beside itself.
-copy_ipvsadm() {
-    local library
-    mkdir -p "$vm_dir/job/bin/lib"
-    cp "$(command -v ipvsadm || echo /usr/sbin/ipvsadm)" "$vm_dir/job/bin/lib/ipvsadm"
-    for library in $(ldd "$vm_dir/job/bin/lib/ipvsadm" | awk '/=> \// && !/libc\.so/ { print $3 }'); do
-        cp -L "$library" "$vm_dir/job/bin/lib/"
+# Not in the image: with the libraries it wants, as a program that finds them beside itself.
+copy_program() {
+    local name=$1 lib=$vm_dir/job/bin/lib library
+    mkdir -p "$lib"
+    cp "$(command -v "$name" || echo "/usr/sbin/$name")" "$lib/$name"
+    for library in $(ldd "$lib/$name" | awk '/=> \// && !/libc\.so/ { print $3 }'); do
+        cp -L "$library" "$lib/"
     done
     # shellcheck disable=SC2016 # expanded where it runs
-    printf '#!/bin/sh\ndirectory=$(dirname "$0")/lib\nLD_LIBRARY_PATH=$directory exec "$directory/ipvsadm" "$@"\n' \
-        >"$vm_dir/job/bin/ipvsadm"
-    chmod +x "$vm_dir/job/bin/ipvsadm"
+    printf '#!/bin/sh\ndirectory=$(dirname "$0")/lib\nLD_LIBRARY_PATH=$directory exec "$directory/%s" "$@"\n' "$name" \
+        >"$vm_dir/job/bin/$name"
+    chmod +x "$vm_dir/job/bin/$name"
 }
 
 # boot KERNEL_DIR SERIES CGROUPS JOBS [KERNEL_PARAMETER]...

@@ -27,6 +27,8 @@ const BACKEND6: SocketAddr =
 const OTHER4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 1, 2, 4)), 8081);
 /// All ports that connections of the namespace can come from.
 const PORTS: std::ops::RangeInclusive<u16> = 40_000..=40_031;
+/// An LRU hash with fewer may forget what is in it.
+const ENTRIES: u32 = 4096;
 const HASH: u32 = 1;
 const LRU_HASH: u32 = 9;
 const NO_PREALLOC: u32 = 1;
@@ -53,7 +55,7 @@ impl Pins {
 
     fn map(&self, name: &str, kind: u32, key_bytes: u32, value_bytes: u32) -> MapData {
         let flags = if kind == HASH { NO_PREALLOC } else { 0 };
-        let map = aya_obj::Map::new_from_params(kind, key_bytes, value_bytes, 256, flags);
+        let map = aya_obj::Map::new_from_params(kind, key_bytes, value_bytes, ENTRIES, flags);
         let map = MapData::create(map, "cilium", None).expect("a map");
         let path = self.path().join(name);
         let _ = fs::remove_file(&path);

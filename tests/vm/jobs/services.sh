@@ -77,6 +77,41 @@ messages() {
     settle
 }
 
+# Cilium's maps as it pins them, with an entry for each port that a connection may come from: found by the shipped unit
+# and read by the programs.
+cilium() {
+    local pins=/sys/fs/bpf/tc/globals port client server=10.98.0.1 line
+    mkdir -p "$pins"
+    "$bin/bpftool" map create "$pins/cilium_ct4_global" type lru_hash key 14 value 56 entries 4096 name cilium_ct4
+    "$bin/bpftool" map create "$pins/cilium_lb4_backends_v3" type hash key 4 value 12 entries 16 name cilium_lb4 flags 1
+    # shellcheck disable=SC2046 # numbers
+    "$bin/bpftool" map update pinned "$pins/cilium_lb4_backends_v3" \
+        key 7 0 0 0 value 10 1 2 3 $(port_bytes 8080) 0 0 0 0 0 0
+    netns pod 5
+    client=10.99.5.2
+    ip -n pod route add default via 10.99.5.1
+    ip netns exec pod sysctl -q -w net.ipv4.ip_local_port_range='40000 40015'
+    for port in {40000..40015}; do
+        # shellcheck disable=SC2046 # numbers
+        "$bin/bpftool" map update pinned "$pins/cilium_ct4_global" \
+            key ${server//./ } ${client//./ } $(port_bytes "$port") $(port_bytes 7510) 6 4 \
+            value 0 0 0 0 0 0 0 0 7 0 0 0 0 0 0 0 $(printf '0 %.0s' {1..40})
+    done
+    ip address add "$server/32" dev lo
+    serve cluster "$server:7510"
+    # The sensor looks every ten seconds.
+    sleep 12
+    line=$(service_run pod NetworkNamespacePath=/run/netns/pod -- "$bin/nodescope-load" connect --to "$server:7510" \
+        --count 6 --upload 10 --download 1000)
+    is "connects of a pod" "$(field established <<<"$line")" 6
+    local labels=("container_id=$(unit_id pod)" "destination=$server:7510" actual_destination=10.1.2.3:8080)
+    expect 6 container_net_tcp_successful_connects_total "${labels[@]}"
+    expect 6000 container_net_tcp_bytes_received_total "${labels[@]}"
+    settle
+    rm -r "$pins"
+}
+port_bytes() { echo $(($1 >> 8)) $(($1 & 255)); }
+
 # What happens after a death is counted by the next one.
 deaths() {
     local unit lines=400
@@ -111,6 +146,7 @@ serve server 127.0.0.1:7401
 sandboxes
 traffic client 7401
 messages
+cilium
 deaths
 strict
 no_complaints
