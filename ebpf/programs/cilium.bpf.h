@@ -5,8 +5,7 @@
  * known before the answer comes. The sensor puts Cilium's maps into ours as soon as they are there, see
  * sensor/src/kernel/cilium.rs.
  *
- * Keys and values are those of Cilium 1.13 and later (its bpf/lib/common.h); the fields used here have been there since
- * 1.8. Addresses and ports are in network order.
+ * Keys and values are those of Cilium 1.13 and later (its bpf/lib/common.h). Addresses and ports are in network order.
  */
 #ifndef NODESCOPE_CILIUM_H
 #define NODESCOPE_CILIUM_H

@@ -15,7 +15,7 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use nodescope_ebpf::maps;
@@ -128,46 +128,54 @@ impl Cilium {
 impl Slot {
     /// Puts in what is there now. A map that is there and cannot be used is the error.
     fn look(&mut self, directories: &[PathBuf]) -> Result<(), String> {
-        let found = directories.iter().find_map(|directory| {
-            let path = directory.join(self.kind.pinned);
-            let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-            match bpf::open_pinned(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                opened => Some(opened),
-            }
-        });
-        let usable = found
-            .map(|opened| check(opened, &self.kind.info))
-            .transpose();
-        // What was used before is no more, whether something else came or not.
-        let wanted = usable
-            .as_ref()
-            .map(|usable| usable.as_ref().map(|(id, _)| *id));
-        if wanted.unwrap_or_default() == self.id {
-            return usable.map(drop);
+        let (found, refused) = match find(directories, self.kind) {
+            Ok(found) => (found, Ok(())),
+            Err(why) => (None, Err(why)),
+        };
+        if found.as_ref().map(|(id, _)| *id) != self.id {
+            self.put(found).map_err(|error| error.to_string())?;
         }
+        refused
+    }
+
+    fn put(&mut self, found: Option<(u32, OwnedFd)>) -> io::Result<()> {
         self.id = None;
-        self.ours
-            .delete(&ONLY_KEY)
-            .map_err(|error| error.to_string())?;
-        if let Some((id, map)) = usable? {
-            let fd = map.as_raw_fd().to_ne_bytes();
-            self.ours
-                .set(&ONLY_KEY, &fd)
-                .map_err(|error| error.to_string())?;
-            self.id = Some(id);
-        }
+        let Some((id, map)) = found else {
+            return self.ours.delete(&ONLY_KEY).map(drop);
+        };
+        self.ours.set(&ONLY_KEY, &map.as_raw_fd().to_ne_bytes())?;
+        self.id = Some(id);
         Ok(())
     }
 }
 
-/// The number of the map, if it is as it must be.
+/// The map that is there, with its number.
+fn find(directories: &[PathBuf], kind: &Kind) -> Result<Option<(u32, OwnedFd)>, String> {
+    for directory in directories {
+        let path = directory.join(kind.pinned).into_os_string().into_vec();
+        let path = CString::new(path).map_err(|error| error.to_string())?;
+        match bpf::open_pinned(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            opened => return check(opened, &kind.info).map(Some),
+        }
+    }
+    Ok(None)
+}
+
 fn check(opened: io::Result<OwnedFd>, wanted: &MapInfo) -> Result<(u32, OwnedFd), String> {
     let map = opened.map_err(|error| error.to_string())?;
     let info = bpf::map_info(map.as_fd()).map_err(|error| error.to_string())?;
-    let is = MapInfo { id: 0, ..info };
-    if is != *wanted {
-        return Err(format!("it is {is:?} and not {wanted:?}"));
+    if (MapInfo { id: 0, ..info }) == *wanted {
+        return Ok((info.id, map));
     }
-    Ok((info.id, map))
+    let MapInfo {
+        kind,
+        key_bytes,
+        value_bytes,
+        flags,
+        ..
+    } = info;
+    Err(format!(
+        "type {kind}, keys of {key_bytes} and values of {value_bytes} bytes, flags {flags:#x}: not as Cilium makes it by default"
+    ))
 }
