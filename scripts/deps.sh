@@ -28,7 +28,6 @@ test|ctr|containerd
 test|runc|runc
 test|podman|podman
 test|newuidmap|uidmap
-test|/usr/share/docker.io/contrib/dockerd-rootless.sh|docker.io
 test|rootlesskit|rootlesskit
 test|slirp4netns|slirp4netns
 test|lxc-start|lxc

@@ -1,4 +1,5 @@
-//! A Docker daemon of an ordinary user, in a sandbox: RootlessKit, slirp4netns and `dockerd-rootless.sh`.
+//! A Docker daemon of an ordinary user, in a sandbox, in RootlessKit with slirp4netns. Docker's own script for this,
+//! `dockerd-rootless.sh`, does the same; Ubuntu does not ship it.
 //!
 //! Without cgroup v2 as the main hierarchy rootless Docker makes no cgroups. systemd's part, a scope for each container,
 //! is then played here: the container's first process waits until it has been moved, and only then runs its load.
@@ -9,8 +10,21 @@ use crate::wait::DEADLINE;
 use crate::{Place, Process, Sandbox, Unit, docker, image, run_output, user};
 
 const IMAGE: &str = "nodescope-test:1";
-/// Where Debian and Ubuntu keep it, and not in the search path.
-const SCRIPT: &str = "/usr/share/docker.io/contrib/dockerd-rootless.sh";
+/// A network and copies of directories that the daemon writes to.
+const ROOTLESSKIT: [&str; 9] = [
+    "--net=slirp4netns",
+    "--mtu=65520",
+    "--slirp4netns-sandbox=auto",
+    "--slirp4netns-seccomp=auto",
+    "--disable-host-loopback",
+    "--port-driver=builtin",
+    "--copy-up=/etc",
+    "--copy-up=/run",
+    "--propagation=rslave",
+];
+/// Run in there; what is removed are links to what others own.
+const DAEMON: &str =
+    "rm -f /run/docker /run/containerd /run/xtables.lock; exec dockerd --shutdown-timeout 1";
 /// Waits for a sign, then becomes the load generator.
 const WAIT: &str = "while [ ! -e /go ]; do sleep 0.05; done; exec /bin/nodescope-load \"$@\"";
 
@@ -30,8 +44,8 @@ impl RootlessDocker {
         // Anybody may open it on most systems, on test machines only root; slirp4netns needs it.
         sandbox.shell("mknod -m 666 /run/tun c 10 200 && mount --bind /run/tun /dev/net/tun");
         let log = sandbox.directory().join("dockerd.log");
-        let mut command = user::command(inside(&sandbox), "sh");
-        command.args([SCRIPT, "--shutdown-timeout", "1"]);
+        let mut command = user::command(inside(&sandbox), "rootlesskit");
+        command.args(ROOTLESSKIT).args(["sh", "-c", DAEMON]);
         let daemon = Process::start("rootless dockerd", &mut command, &log);
         let mut docker = Self { daemon, sandbox };
         let mut version = docker.client();
