@@ -29,6 +29,9 @@ trap '[ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true; rm -rf "$work"' 
 cpu=max
 [[ $release != 7.* ]] || cpu=max,-xsave,-avx
 
+# A CPU that does not come back for two minutes ends the machine and says where, instead of waiting for the time of all jobs.
+hang="softlockup_panic=1 watchdog_thresh=60"
+
 # tar pads its files to whole records, so that the disk has whole sectors.
 tar --create --record-size=64K --file="$work/job.tar" --directory="$job" .
 # On a busy machine the emulated timer can be so late that the kernel's check of it panics (no_timer_check).
@@ -38,7 +41,7 @@ machine=(
     -accel tcg,thread=multi -cpu "$cpu" -smp 2 -m "$memory_mb"
     -nodefaults -no-user-config -display none -serial stdio -no-reboot -device virtio-rng-pci
     -kernel "$vmlinuz" -initrd "$initrd"
-    -append "console=ttyS0 no_timer_check quiet loglevel=3 panic=-1 mitigations=off systemd.show_status=0 $*"
+    -append "console=ttyS0 no_timer_check quiet loglevel=3 panic=-1 mitigations=off systemd.show_status=0 $hang $*"
     -drive "file=$image,format=raw,if=virtio,snapshot=on,cache=unsafe"
     -drive "file=$work/job.tar,format=raw,if=virtio,readonly=on"
 )
