@@ -42,7 +42,9 @@ impl Java {
             .into_iter()
             .find(|name| Path::new("/usr/bin").join(name).exists());
         let mut compile = Command::new(compiler.expect("a Java compiler"));
-        compile.args(["-source", "11", "-target", "11", "-nowarn", "-d"]);
+        compile.args(["-source", "11", "-target", "11", "-nowarn"]);
+        // Ubuntu's build of Eclipse's lacks what processes them.
+        compile.args(["-proc:none", "-d"]);
         run(compile.arg(classes.path()).arg(source));
         Self { classes, machine }
     }
