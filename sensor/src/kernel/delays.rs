@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nodescope_ebpf::abi::{self, Decode, Reader};
+use nodescope_ebpf::abi;
 use nodescope_schema::{MapFill, Record};
 
 use super::SourceError;
@@ -20,7 +20,7 @@ use super::convert;
 use super::existing::Existing;
 use super::populations::delete_oldest;
 use super::probes::{DELAYS, SCAN_DELAYS};
-use super::table::{Batch, Table};
+use super::table::{Batch, Opaque, Table};
 use super::verdict::{HookState, lacks};
 
 /// Least time between two walks.
@@ -33,28 +33,10 @@ const REMEDY: &str = "block I/O and memory delays of processes that begin while 
                       set it to 1 with sysctl";
 
 /// A task, as a map's key.
-#[derive(Debug)]
-pub(super) struct Task;
-
-impl Decode for Task {
-    const BYTES: usize = 8;
-
-    fn read(_: &mut Reader<'_>) -> Self {
-        Self
-    }
-}
+pub(super) type Task = Opaque<8>;
 
 /// What was counted of a task.
-#[derive(Debug)]
-pub(super) struct Counted;
-
-impl Decode for Counted {
-    const BYTES: usize = 72;
-
-    fn read(_: &mut Reader<'_>) -> Self {
-        Self
-    }
-}
+pub(super) type Counted = Opaque<72>;
 
 /// The waits of all cgroups.
 #[derive(Debug)]

@@ -4,13 +4,12 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 
-use nodescope_ebpf::abi::{Decode, Reader};
 use nodescope_ebpf::maps;
 
 use super::SourceError;
 use super::bpf::{MapHandle, start_iterator};
 use super::probes::{ADOPT_CONNECTIONS, FIND_PROCESSES, PROBES, SCAN_DELAYS, SCAN_LISTENS};
-use super::table::{Batch, Table};
+use super::table::{Batch, Opaque, Table};
 use super::verdict::{HookState, broke};
 
 /// Reads of one run. The kernel ends a read after a million objects; this is far above any node.
@@ -19,28 +18,10 @@ const READS_MAX: usize = 1024;
 const OUTPUT_BYTES: usize = 8192;
 
 /// Key of `listen_ports`.
-#[derive(Debug)]
-pub(super) struct ListenPort;
-
-impl Decode for ListenPort {
-    const BYTES: usize = 8;
-
-    fn read(_: &mut Reader<'_>) -> Self {
-        Self
-    }
-}
+pub(super) type ListenPort = Opaque<8>;
 
 /// Value of `listen_ports`.
-#[derive(Debug)]
-pub(super) struct Present;
-
-impl Decode for Present {
-    const BYTES: usize = 4;
-
-    fn read(_: &mut Reader<'_>) -> Self {
-        Self
-    }
-}
+pub(super) type Present = Opaque<4>;
 
 /// The iterators this kernel took.
 #[derive(Debug)]

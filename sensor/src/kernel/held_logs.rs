@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use nodescope_ebpf::abi::{self, Decode, Reader};
+use nodescope_ebpf::abi::{self, Decode};
 use nodescope_ebpf::maps;
 use nodescope_schema::{self as schema, Loss, Record};
 
@@ -17,7 +17,7 @@ use super::SourceError;
 use super::convert;
 use super::existing::{Existing, Present};
 use super::probes::{HELD_LOGS, SCAN_LOGS};
-use super::table::{Batch, Table};
+use super::table::{Batch, Opaque, Table};
 use super::verdict::{HookState, broke};
 use crate::held_logs::{HeldFile, HeldLog, HeldLogs};
 use crate::rotated::ends_rotated;
@@ -71,16 +71,7 @@ fn record(number: u64, key: &LogKey, inode: u64, open: bool) -> Record<'_> {
 }
 
 /// Key of `log_candidates`, of which only its bytes are used.
-#[derive(Debug)]
-pub(super) struct Candidate;
-
-impl Decode for Candidate {
-    const BYTES: usize = 32;
-
-    fn read(_: &mut Reader<'_>) -> Self {
-        Self
-    }
-}
+pub(super) type Candidate = Opaque<32>;
 
 /// Looks for the logs.
 #[derive(Debug)]

@@ -4,25 +4,16 @@
 //! more than three quarters full the oldest of them go: cgroups whose removal is the longest ago, and counters of empty
 //! cgroups that changed least recently.
 
-use nodescope_ebpf::abi::{self, Decode, Reader};
+use nodescope_ebpf::abi::{self, Decode};
 use nodescope_schema::Record;
 
 use super::SourceError;
 use super::convert;
 use super::flows::excess;
-use super::table::{Batch, Table};
+use super::table::{Batch, Opaque, Table};
 
 /// A thread group id, as a map's key.
-#[derive(Debug)]
-pub(super) struct ThreadGroup;
-
-impl Decode for ThreadGroup {
-    const BYTES: usize = 4;
-
-    fn read(_: &mut Reader<'_>) -> Self {
-        Self
-    }
-}
+pub(super) type ThreadGroup = Opaque<4>;
 
 /// The processes of all cgroups.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 
-use nodescope_ebpf::abi::Decode;
+use nodescope_ebpf::abi::{Decode, Reader};
 use nodescope_schema::MapFill;
 
 use super::SourceError;
@@ -24,6 +24,18 @@ impl Batch {
     fn resize(&mut self, map: &MapHandle, entries: usize) {
         self.keys.resize(map.key_bytes() * entries, 0);
         self.values.resize(map.value_bytes() * entries, 0);
+    }
+}
+
+/// A key or a value of so many bytes, of which only these are used.
+#[derive(Debug)]
+pub(super) struct Opaque<const BYTES: usize>;
+
+impl<const BYTES: usize> Decode for Opaque<BYTES> {
+    const BYTES: usize = BYTES;
+
+    fn read(_: &mut Reader<'_>) -> Self {
+        Self
     }
 }
 
