@@ -128,61 +128,27 @@ struct {
 
 /*
  * Cilium's own maps, put in here by the sensor when they are there; each is the only entry. The inner definition is
- * what Cilium's must be like in type, key, value and flags.
+ * what Cilium's must be like in type, flags, key and value.
  */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(
-		values, struct {
-			__uint(type, BPF_MAP_TYPE_LRU_HASH);
-			__uint(max_entries, 1);
-			__uint(key_size, sizeof(struct cilium_tuple4));
-			__uint(value_size, sizeof(struct cilium_entry));
-		});
-} cilium_ct4 SEC(".maps");
+#define CILIUM_MAP(name, kind, flags, key, value)                  \
+	struct {                                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);          \
+		__uint(max_entries, 1);                            \
+		__uint(key_size, sizeof(__u32));                   \
+		__array(                                           \
+			values, struct {                           \
+				__uint(type, kind);                \
+				__uint(map_flags, flags);          \
+				__uint(max_entries, 1);            \
+				__uint(key_size, sizeof(key));     \
+				__uint(value_size, sizeof(value)); \
+			});                                        \
+	} name SEC(".maps")
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(
-		values, struct {
-			__uint(type, BPF_MAP_TYPE_LRU_HASH);
-			__uint(max_entries, 1);
-			__uint(key_size, sizeof(struct cilium_tuple6));
-			__uint(value_size, sizeof(struct cilium_entry));
-		});
-} cilium_ct6 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(
-		values, struct {
-			__uint(type, BPF_MAP_TYPE_HASH);
-			__uint(map_flags, BPF_F_NO_PREALLOC);
-			__uint(max_entries, 1);
-			__uint(key_size, sizeof(__u32));
-			__uint(value_size, sizeof(struct cilium_backend4));
-		});
-} cilium_backends4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(
-		values, struct {
-			__uint(type, BPF_MAP_TYPE_HASH);
-			__uint(map_flags, BPF_F_NO_PREALLOC);
-			__uint(max_entries, 1);
-			__uint(key_size, sizeof(__u32));
-			__uint(value_size, sizeof(struct cilium_backend6));
-		});
-} cilium_backends6 SEC(".maps");
+CILIUM_MAP(cilium_ct4, BPF_MAP_TYPE_LRU_HASH, 0, struct cilium_tuple4, struct cilium_entry);
+CILIUM_MAP(cilium_ct6, BPF_MAP_TYPE_LRU_HASH, 0, struct cilium_tuple6, struct cilium_entry);
+CILIUM_MAP(cilium_backends4, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, __u32, struct cilium_backend4);
+CILIUM_MAP(cilium_backends6, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC, __u32, struct cilium_backend6);
 
 struct listen_port {
 	__u32 netns;

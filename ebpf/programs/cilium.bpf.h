@@ -13,37 +13,41 @@
 /* TUPLE_F_SERVICE: the entry says which backend a connection to a service has. */
 #define CILIUM_SERVICE 4
 
-/* What our map holds: Cilium's one, if it is there. */
-static __always_inline void *cilium_map(void *ours)
+/* What Cilium's map, which is the only entry of ours if it is there, has for `key`. */
+static __always_inline void *ask_cilium(void *ours, const void *key)
 {
 	__u32 zero = 0;
+	void *map = bpf_map_lookup_elem(ours, &zero);
 
-	return bpf_map_lookup_elem(ours, &zero);
+	return map ? bpf_map_lookup_elem(map, key) : NULL;
+}
+
+static __always_inline void *find_chosen(void *connections, void *backends, const void *asked)
+{
+	struct cilium_entry *entry = ask_cilium(connections, asked);
+	__u32 id;
+
+	if (!entry)
+		return NULL;
+	id = entry->backend;
+	return ask_cilium(backends, &id);
 }
 
 static __always_inline bool find_cilium_backend4(const struct tuple *tuple, struct flow_key *key)
 {
 	struct cilium_tuple4 asked = { .protocol = IPPROTO_TCP, .flags = CILIUM_SERVICE };
-	void *entries = cilium_map(&cilium_ct4), *backends = cilium_map(&cilium_backends4);
-	struct cilium_entry *entry;
 	struct cilium_backend4 *backend;
-	__u32 id;
+	__be32 ip;
 
-	if (!entries || !backends)
-		return false;
 	__builtin_memcpy(asked.service_ip, tuple->destination_ip + 12, sizeof(asked.service_ip));
 	__builtin_memcpy(asked.client_ip, tuple->source_ip + 12, sizeof(asked.client_ip));
 	asked.service_port = bpf_htons(tuple->destination_port);
 	asked.client_port = bpf_htons(tuple->source_port);
-	entry = bpf_map_lookup_elem(entries, &asked);
-	if (!entry)
-		return false;
-	id = entry->backend;
-	backend = bpf_map_lookup_elem(backends, &id);
+	backend = find_chosen(&cilium_ct4, &cilium_backends4, &asked);
 	if (!backend)
 		return false;
-	__builtin_memcpy(key->actual_ip, tuple->destination_ip, 12);
-	__builtin_memcpy(key->actual_ip + 12, backend->ip, sizeof(backend->ip));
+	__builtin_memcpy(&ip, backend->ip, sizeof(ip));
+	map_ipv4(key->actual_ip, ip);
 	key->actual_port = bpf_ntohs(backend->port);
 	return true;
 }
@@ -51,22 +55,13 @@ static __always_inline bool find_cilium_backend4(const struct tuple *tuple, stru
 static __always_inline bool find_cilium_backend6(const struct tuple *tuple, struct flow_key *key)
 {
 	struct cilium_tuple6 asked = { .protocol = IPPROTO_TCP, .flags = CILIUM_SERVICE };
-	void *entries = cilium_map(&cilium_ct6), *backends = cilium_map(&cilium_backends6);
-	struct cilium_entry *entry;
 	struct cilium_backend6 *backend;
-	__u32 id;
 
-	if (!entries || !backends)
-		return false;
 	__builtin_memcpy(asked.service_ip, tuple->destination_ip, sizeof(asked.service_ip));
 	__builtin_memcpy(asked.client_ip, tuple->source_ip, sizeof(asked.client_ip));
 	asked.service_port = bpf_htons(tuple->destination_port);
 	asked.client_port = bpf_htons(tuple->source_port);
-	entry = bpf_map_lookup_elem(entries, &asked);
-	if (!entry)
-		return false;
-	id = entry->backend;
-	backend = bpf_map_lookup_elem(backends, &id);
+	backend = find_chosen(&cilium_ct6, &cilium_backends6, &asked);
 	if (!backend)
 		return false;
 	__builtin_memcpy(key->actual_ip, backend->ip, sizeof(key->actual_ip));
