@@ -142,11 +142,7 @@ impl Translations {
     /// Deletes what nobody will ask for any more.
     pub(super) fn sweep(&mut self, batch: &mut Batch, now_ns: u64) -> Result<(), SourceError> {
         self.waiting_entries = sweep(&self.waiting, batch, now_ns, |_| FORGOTTEN)?;
-        let limit = |settled: &abi::Translation| match settled.actual.port() {
-            0 => LATEST,
-            _ => FORGOTTEN,
-        };
-        self.settled_entries = sweep(&self.settled, batch, now_ns, limit)?;
+        self.settled_entries = sweep(&self.settled, batch, now_ns, settled_limit)?;
         Ok(())
     }
 }
@@ -168,6 +164,14 @@ fn sweep(
     Ok(entries)
 }
 
+/// An established connection only waits for a late event, one that was told of may still be under way.
+fn settled_limit(entry: &abi::Translation) -> Duration {
+    match entry.actual.port() {
+        0 => LATEST,
+        _ => FORGOTTEN,
+    }
+}
+
 fn is_older(entry: &abi::Translation, limit: Duration, now_ns: u64) -> bool {
     u128::from(now_ns.saturating_sub(entry.created_ns)) > limit.as_nanos()
 }
@@ -180,13 +184,16 @@ mod tests {
 
     #[test]
     fn only_old_ones_are_forgotten() {
-        let entry = abi::Translation {
-            created_ns: 1000,
-            actual: SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0),
-        };
-        for (now_ns, is_old) in [(0, false), (1000, false), (1500, false), (1501, true)] {
-            let limit = Duration::from_nanos(500);
-            assert_eq!(is_older(&entry, limit, now_ns), is_old, "{now_ns}");
+        for (port, limit) in [(80, FORGOTTEN), (0, LATEST)] {
+            let entry = abi::Translation {
+                created_ns: 1000,
+                actual: SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0),
+            };
+            assert_eq!(settled_limit(&entry), limit);
+            let limit_ns = u64::try_from(limit.as_nanos()).expect("fits");
+            assert!(!is_older(&entry, limit, 0));
+            assert!(!is_older(&entry, limit, 1000 + limit_ns));
+            assert!(is_older(&entry, limit, 1001 + limit_ns));
         }
     }
 }
