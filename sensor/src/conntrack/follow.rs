@@ -30,9 +30,7 @@ pub trait Sink {
     fn take(&mut self, found: &Translated) -> io::Result<Taken>;
 
     /// What it needs, to be kept where all else is closed.
-    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        Vec::new()
-    }
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>>;
 }
 
 /// What became of a translation.

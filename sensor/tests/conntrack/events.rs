@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::BorrowedFd;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -26,6 +27,10 @@ impl Sink for &mut Ports {
         assert_eq!(found.tuple.destination.port(), 80);
         self.0.insert(found.tuple.source.port());
         Ok(Taken::Waiting)
+    }
+
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 }
 
