@@ -110,15 +110,15 @@ impl Cilium {
             return false;
         };
         let before = hook.clone();
-        let (mut used, mut missing) = (Vec::new(), String::new());
+        let (mut used, mut refused) = (Vec::new(), Vec::new());
         for slot in &mut self.slots {
             if let Err(why) = slot.look(&self.directories) {
-                missing = format!("{}: {why}", slot.kind.pinned);
+                refused.push(format!("{}: {why}", slot.kind.pinned));
             }
             used.extend(slot.id.map(|_| slot.kind.pinned));
         }
-        lacks(hook, &missing);
-        if missing.is_empty() {
+        lacks(hook, &refused.join("; "));
+        if refused.is_empty() {
             hook.detail = used.join(", ");
         }
         *hook != before
