@@ -29,7 +29,7 @@ trap '[ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true; rm -rf "$work"' 
 cpu=max
 [[ $release != 7.* ]] || cpu=max,-xsave,-avx
 
-# A CPU that does not come back for two minutes ends the machine and says where, instead of waiting for the time of all jobs.
+# A CPU that does not come back for two minutes ends the machine, which says where; else it takes the time of all jobs.
 hang="softlockup_panic=1 watchdog_thresh=60"
 
 # tar pads its files to whole records, so that the disk has whole sectors.
