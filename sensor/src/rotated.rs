@@ -16,14 +16,28 @@ pub fn is_rotated(name: &[u8], log: &[u8]) -> bool {
     of(log, b"") || dot.is_some_and(|dot| dot > 0 && of(&log[..dot], &log[dot..]))
 }
 
-/// Whether `name` ends as rotating ends names. Some programs give such names themselves.
-pub fn ends_rotated(name: &[u8]) -> bool {
-    let is_separator = |byte: &u8| SEPARATORS.contains(byte);
+/// Whether `name` is what rotating makes of some log's. Some programs give such names themselves.
+pub fn may_be_rotated(name: &[u8]) -> bool {
+    let is_old = || name.strip_suffix(OLD).is_some_and(|stem| !stem.is_empty());
+    let with_suffix = || without_suffix(name).is_some_and(ends_in_mark);
+    is_old() || ends_in_mark(name) || with_suffix()
+}
+
+fn ends_in_mark(name: &[u8]) -> bool {
     let end = name.iter().rposition(|byte| !is_of_mark(byte));
     let end = end.map_or(name.len(), |last| last + 1);
-    let begin = name[end..].iter().position(is_separator);
-    name.strip_suffix(OLD).is_some_and(|stem| !stem.is_empty())
-        || begin.is_some_and(|begin| is_mark(&name[end + begin..]))
+    let begin = name[end..]
+        .iter()
+        .position(|byte| SEPARATORS.contains(byte));
+    begin.is_some_and(|begin| end + begin > 0 && is_mark(&name[end + begin..]))
+}
+
+/// The name without a last part such as `.log`.
+fn without_suffix(name: &[u8]) -> Option<&[u8]> {
+    let dot = name.iter().rposition(|byte| *byte == b'.')?;
+    let suffix = &name[dot + 1..];
+    let is_word = !suffix.is_empty() && suffix.iter().all(u8::is_ascii_alphabetic);
+    is_word.then_some(&name[..dot])
 }
 
 /// A number or a time behind a separator, or `.old`.
@@ -75,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn how_names_of_rotated_files_end() {
+    fn names_that_rotated_files_have() {
         let names = [
             "app.log.1",
             "app.log-20261122",
@@ -84,23 +98,28 @@ mod tests {
             "app.old",
             "LOGT.1",
             "app.2026.11.22",
+            "app-20261122.log",
+            "app.1.log",
         ];
         for name in names {
-            assert!(ends_rotated(name.as_bytes()), "{name}");
+            assert!(may_be_rotated(name.as_bytes()), "{name}");
         }
         let others = [
             "app.log",
             "app1",
-            "app-20261122.log",
+            "app1.log",
             "20261122",
+            "20261122.log",
             ".old",
             ".1",
+            "-1.log",
+            "app-1.log2",
             "app.log.",
             "app.",
             "",
         ];
         for name in others {
-            assert!(!ends_rotated(name.as_bytes()), "{name}");
+            assert!(!may_be_rotated(name.as_bytes()), "{name}");
         }
     }
 }

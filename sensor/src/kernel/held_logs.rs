@@ -20,7 +20,7 @@ use super::probes::{HELD_LOGS, SCAN_LOGS};
 use super::table::{Batch, Opaque, Table};
 use super::verdict::{HookState, broke};
 use crate::held_logs::{HeldFile, HeldLog, HeldLogs};
-use crate::rotated::ends_rotated;
+use crate::rotated::may_be_rotated;
 
 /// Files the program looks at in one walk, as `ebpf/include/abi.h` has it.
 const MAX_CANDIDATES: u32 = 8192;
@@ -173,7 +173,7 @@ impl LogTable {
             if !seen.insert(key) {
                 continue;
             }
-            if self.may_be_rotated(&key, file.path()) {
+            if self.is_for_later(&key, file.path()) {
                 put_off.insert(key);
             } else {
                 self.see(key, &file);
@@ -188,13 +188,13 @@ impl LogTable {
         }));
     }
 
-    fn may_be_rotated(&self, key: &FileKey, path: &[u8]) -> bool {
+    fn is_for_later(&self, key: &FileKey, path: &[u8]) -> bool {
         let is_known = self.by_file.contains_key(key) || self.put_off.contains(key);
         !is_known
             && path
                 .rsplit(|byte| *byte == b'/')
                 .next()
-                .is_some_and(ends_rotated)
+                .is_some_and(may_be_rotated)
     }
 
     fn see(&mut self, key: FileKey, found: &abi::HeldLog) {

@@ -158,11 +158,21 @@ fn files_that_are_never_closed_have_a_bound() {
 fn a_file_that_is_seen_as_a_rotated_one_first_waits_for_the_next_walk() {
     let mut table = LogTable::new(1);
     let rotated = found(1, 11, 5, "/var/log/a.log.1");
-    let other = found(1, 12, 5, "/var/log/b.20261122");
-    table.update([rotated, other].into_iter());
+    let with_suffix = found(1, 12, 5, "/var/log/b-20261122.log");
+    let other = found(1, 13, 5, "/var/log/c.20261122");
+    table.update([rotated, with_suffix, other].into_iter());
     assert!(told(&mut table, false).is_empty());
-    // Its writer has opened the new one; the other program writes to files with such names.
-    table.update([found(1, 13, 5, "/var/log/a.log"), other].into_iter());
+    // Two writers have opened the new ones; the other program writes to files with such names.
+    let new = [
+        found(1, 14, 5, "/var/log/a.log"),
+        found(1, 15, 5, "/var/log/b.log"),
+    ];
+    table.update(new.into_iter().chain([other]));
     let told = told(&mut table, false);
-    assert_eq!(told, ["+1 /var/log/a.log 13", "+2 /var/log/b.20261122 12"]);
+    let expected = [
+        "+1 /var/log/a.log 14",
+        "+2 /var/log/b.log 15",
+        "+3 /var/log/c.20261122 13",
+    ];
+    assert_eq!(told, expected);
 }
