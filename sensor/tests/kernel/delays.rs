@@ -11,12 +11,14 @@ use nix::unistd::Pid;
 use nodescope_schema::DelayTotals;
 use nodescope_sensor::kernel::{Kernel, Rungs, Source as _};
 
-use super::support::{Node, Told};
+use super::support::{Cgroup, Node, Told};
 
 const BUSY: &str = "exec taskset -c 0 sh -c 'while :; do :; done'";
 /// A process that runs for about 25 ms and says how long it waited, as its last act.
 const SHORT: &str = "i=0; while [ $i -lt 12000 ]; do i=$((i+1)); done; \
                      read ran waited times < /proc/self/schedstat; echo $waited";
+/// Its end.
+const SAY_WAIT: &str = "read ran waited times < /proc/self/schedstat; echo $waited";
 /// A walk comes every two seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -106,6 +108,40 @@ fn two_that_share_a_cpu_wait_for_each_other() {
     assert!(totals(&ended, cgroup.id).cpu_ns < expected / 20);
 }
 
+/// Runs a script on one CPU; each of the tasks that count prints how long it waited. Gives the waits.
+fn waits_of(cgroup: &Cgroup, script: &str) -> Vec<u64> {
+    let waits = tempfile::NamedTempFile::new().expect("a temporary file");
+    let script = format!(
+        "taskset -cp 0 $$ > /dev/null; exec > '{}'; {script}",
+        waits.path().display()
+    );
+    assert!(cgroup.spawn(&script).wait().expect("its end").success());
+    let text = fs::read_to_string(waits.path()).expect("the waits");
+    text.lines()
+        .map(|line| line.parse().expect("a number"))
+        .collect()
+}
+
+/// What is told of a cgroup all of whose tasks have ended, at least `expected_ns`.
+fn told_of_ended(node: &Node, kernel: &mut Kernel, cgroup: u64, expected_ns: u64) -> DelayTotals {
+    poll_until(node, kernel, cgroup, expected_ns);
+    // The kernel frees the last of them when it has the time.
+    std::thread::sleep(Duration::from_millis(500));
+    let told = totals(&poll_until(node, kernel, cgroup, 0), cgroup);
+    eprintln!("told {} ns, expected {expected_ns} ns", told.cpu_ns);
+    told
+}
+
+/// They said it before their way out, on which they wait again, for each other and for a busy machine; counted twice it
+/// would be twice as much.
+fn assert_in_full_and_once(told: DelayTotals, said_ns: u64) {
+    assert!(
+        told.cpu_ns >= said_ns && told.cpu_ns < said_ns + said_ns / 2,
+        "{} and not {said_ns} ns",
+        told.cpu_ns
+    );
+}
+
 #[test]
 fn what_lived_a_moment_counts_in_full_and_once() {
     let Some(node) = Node::new("storm") else {
@@ -113,41 +149,58 @@ fn what_lived_a_moment_counts_in_full_and_once() {
     };
     let mut kernel = node.load(Rungs::Best);
     let cgroup = node.cgroup("short-lived");
-    let waits = std::env::temp_dir().join(format!("nodescope-waits-{}", std::process::id()));
-    let script = format!(
-        "taskset -cp 0 $$ > /dev/null; exec > '{}'; \
-         for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
-         ({SHORT}) & ({SHORT}) & ({SHORT}) & wait; done; \
-         read ran waited times < /proc/self/schedstat; echo $waited",
-        waits.display()
+    let expected = waits_of(
+        &cgroup,
+        &format!(
+            "for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
+             ({SHORT}) & ({SHORT}) & ({SHORT}) & wait; done; \
+             {SAY_WAIT}"
+        ),
     );
-    // `self` is the process that opens the file; a subshell is one of its own.
-    assert!(cgroup.spawn(&script).wait().expect("its end").success());
-    let text = fs::read_to_string(&waits).expect("the waits");
-    fs::remove_file(&waits).expect("to remove it");
-    let expected: Vec<u64> = text
-        .lines()
-        .map(|line| line.parse().expect("a number"))
-        .collect();
     assert_eq!(expected.len(), 61);
     let sum = expected.iter().sum::<u64>();
     assert!(sum > 500_000_000, "they did not starve: {sum} ns");
-    poll_until(&node, &mut kernel, cgroup.id, sum);
-    // The kernel frees the last of them when it has the time.
-    std::thread::sleep(Duration::from_millis(500));
-    let told = poll_until(&node, &mut kernel, cgroup.id, 0);
-    let counted = totals(&told, cgroup.id).cpu_ns;
-    eprintln!("told {counted} ns, expected {sum} ns");
-    // They said it before their way out, on which they wait again, for each other and for a busy machine; counted twice
-    // it would be twice as much.
-    assert!(
-        counted >= sum && counted < sum + sum / 2,
-        "{counted} and not {sum} ns"
-    );
+    let told = told_of_ended(&node, &mut kernel, cgroup.id, sum);
+    assert_in_full_and_once(told, sum);
     // Walks do not count again what has ended.
     std::thread::sleep(Duration::from_millis(2100));
     let later = poll_until(&node, &mut kernel, cgroup.id, 0);
-    assert_eq!(totals(&later, cgroup.id), totals(&told, cgroup.id));
+    assert_eq!(totals(&later, cgroup.id), told);
+}
+
+#[test]
+fn storms_of_forks_in_many_cgroups() {
+    const CGROUPS: usize = 4;
+    const FORKS: usize = 5000;
+    let Some(node) = Node::new("forks-wait") else {
+        return;
+    };
+    let mut kernel = node.load(Rungs::Best);
+    let cgroups: Vec<_> = (0..CGROUPS)
+        .map(|index| node.cgroup(&format!("storm-{index}")))
+        .collect();
+    // A hundred at once.
+    let script = format!(
+        "i=0; while [ $i -lt {FORKS} ]; do i=$((i+1)); \
+         ({SAY_WAIT}) & \
+         [ $((i % 100)) -ne 0 ] || wait; done; {SAY_WAIT}"
+    );
+    let expected: Vec<Vec<u64>> = std::thread::scope(|scope| {
+        let storms = cgroups
+            .iter()
+            .map(|cgroup| scope.spawn(|| waits_of(cgroup, &script)));
+        let storms: Vec<_> = storms.collect();
+        storms
+            .into_iter()
+            .map(|storm| storm.join().expect("a storm"))
+            .collect()
+    });
+    for (cgroup, waits) in cgroups.iter().zip(expected) {
+        assert_eq!(waits.len(), FORKS + 1);
+        let sum = waits.iter().sum::<u64>();
+        let told = told_of_ended(&node, &mut kernel, cgroup.id, sum);
+        assert_in_full_and_once(told, sum);
+    }
 }
 
 #[test]
