@@ -136,15 +136,15 @@ fn podman_k8s_file() {
     let agent = Agent::start_beside(podman.sandbox());
     let name = unique("logs");
     podman.run_load(
-        // A rotated file is gone at once. Each lasts two seconds here, so that it is seen.
-        &format!("--name {name} --log-driver k8s-file --log-opt max-size=4mb"),
-        "log --count 200000 --per-second 20000 --hold yes",
+        // A rotated file is gone at once. Each lasts seconds here, so that it is seen.
+        &format!("--name {name} --log-driver k8s-file --log-opt max-size=16mb"),
+        "log --count 500000 --per-second 50000 --hold yes",
     );
     counts_levels(
         &agent,
         &format!("/podman/{name}"),
         STANDARD_STREAMS,
-        200_000,
+        500_000,
     );
 }
 
