@@ -2,8 +2,8 @@
 //!
 //! For each place in a pattern that holds a word, the pattern with a wildcard there is counted. At the limit the next
 //! pattern of the kind, and all after it, join one pattern with the wildcard; the earlier ones stay as they are, since
-//! a counter that was exported must not lose what it counted. Only patterns with enough other words take part: short
-//! messages that share a word are not of one kind.
+//! a counter that was exported must not lose what it counted. The fewer other words there are, the more patterns it
+//! takes, and short messages that merely share a word are never of one kind.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -11,7 +11,11 @@ use std::hash::{DefaultHasher, Hasher};
 use super::render::WILDCARD;
 
 /// Words a pattern must have beside the one that differs.
-const MIN_OTHER_WORDS: usize = 3;
+const MIN_OTHER_WORDS: usize = 2;
+/// With fewer other words than this a program may well have several such messages ("failed to open", "failed to stop").
+const SURE_OTHER_WORDS: usize = 3;
+/// So many times the limit it has not: that is a list of names ("status unpacked perl").
+const UNSURE_FACTOR: u32 = 3;
 /// Places looked at in one pattern.
 const MAX_PLACES: usize = 24;
 /// Entries kept: with all of them used, new kinds are no longer found.
@@ -32,6 +36,11 @@ impl Siblings {
             return None;
         }
         let places = places(key);
+        let limit = if places.len() > SURE_OTHER_WORDS {
+            limit
+        } else {
+            limit.saturating_mul(UNSURE_FACTOR)
+        };
         let place = places.iter().find(|&&(start, end)| {
             self.counts
                 .get(&kind(key, start, end))
@@ -117,6 +126,21 @@ mod tests {
         assert_eq!(
             siblings.common_pattern(next, 2).as_deref(),
             Some(b"\0volume <*> of pool x is gone".as_slice())
+        );
+    }
+
+    #[test]
+    fn with_few_other_words_it_takes_more_patterns() {
+        let mut siblings = Siblings::default();
+        for package in ["perl", "less", "xz", "apt", "bash"] {
+            siblings.insert(format!("\0status unpacked {package} <*>").as_bytes());
+        }
+        let next = b"\0status unpacked dash <*>";
+        assert_eq!(siblings.common_pattern(next, 2), None);
+        siblings.insert(b"\0status unpacked sed <*>");
+        assert_eq!(
+            siblings.common_pattern(next, 2).as_deref(),
+            Some(b"\0status unpacked <*>".as_slice())
         );
     }
 
