@@ -1,7 +1,8 @@
 //! What nodescope costs a node, each figure beside a baseline of the same run:
 //!
 //! - calls that have nothing to do with the network (open, read, write, pipe), without and with the sensor;
-//! - a small request and its answer over loopback, without and with;
+//! - a small request and its answer over loopback, without and with, and how much of it the kernel says was spent in the
+//!   BPF programs: waking up both ends varies by more than that;
 //! - 20,000 connects and closes a second over loopback: the rate reached (a busy machine reaches less), and CPU time of
 //!   both processes, each in percent of one core;
 //! - resident memory of both processes when idle.
@@ -9,9 +10,12 @@
 //! Run it with `make bench` (root). Rounds without and with the sensor alternate, and the best of each is shown: other
 //! work on the machine only ever adds.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use aya::programs::loaded_programs;
+use aya::sys::{Stats, enable_stats};
 use nodescope_tests::*;
 use serde_json::Value;
 
@@ -32,6 +36,7 @@ fn main() {
         return;
     }
     compare_calls();
+    measure_programs();
     measure_connects();
     measure_idle();
 }
@@ -73,6 +78,61 @@ fn compare_calls() {
             with - without
         );
     }
+}
+
+/// What one program did.
+struct Runs {
+    name: String,
+    count: u64,
+    time: Duration,
+}
+
+/// Time in each of the agent's programs for one request and its answer.
+fn measure_programs() {
+    let server = Server::start(Agent::here(), &format!("127.0.0.1:{}", free_port()));
+    let others = runs_of_programs();
+    let _agent = Agent::start();
+    let _measuring = enable_stats(Stats::RunTime).expect("Linux 5.8");
+    let before = runs_of_programs();
+    let words = format!("round-trips --rounds {ROUND_TRIPS} --to {}", server.address());
+    load_json(&words);
+    let after = runs_of_programs();
+    println!(
+        "\n{:<16} {:>16} {:>12} {:>16}",
+        "BPF program", "runs/round trip", "a run", "a round trip"
+    );
+    let mut sum_ns = 0.0;
+    for (id, after) in after.iter().filter(|(id, _)| !others.contains_key(id)) {
+        let Some(before) = before.get(id).filter(|before| before.count < after.count) else {
+            continue;
+        };
+        let count = (after.count - before.count) as f64;
+        let ns = (after.time - before.time).as_nanos() as f64;
+        sum_ns += ns / f64::from(ROUND_TRIPS);
+        println!(
+            "{:<16} {:>16.2} {:>9.0} ns {:>13.1} ns",
+            after.name,
+            count / f64::from(ROUND_TRIPS),
+            ns / count,
+            ns / f64::from(ROUND_TRIPS)
+        );
+    }
+    println!("{:<16} {:>16} {:>12} {sum_ns:>13.1} ns", "all", "", "");
+}
+
+/// By the kernel's number of the program.
+fn runs_of_programs() -> BTreeMap<u32, Runs> {
+    loaded_programs()
+        .filter_map(|program| {
+            let program = program.ok()?;
+            let runs = Runs {
+                name: program.name_as_str()?.to_owned(),
+                count: program.run_count(),
+                time: program.run_time(),
+            };
+            Some((program.id(), runs))
+        })
+        .collect()
 }
 
 fn measure_connects() {
