@@ -18,6 +18,7 @@ pub mod check;
 pub mod conntrack;
 pub mod exit;
 pub mod held_logs;
+mod helper;
 pub mod host;
 pub mod kernel;
 pub mod losses;
