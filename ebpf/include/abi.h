@@ -14,6 +14,10 @@
 #define CGROUP_PATH_BYTES 512
 /* Longest path of a log file, with its terminating zero; a file with a longer one is not found. */
 #define LOG_PATH_BYTES 256
+/* Names on the way from a file to the root of its file system; a file that is deeper is not found. */
+#define EXECUTABLE_PATH_NAMES 16
+/* Longest of these names, with its terminating zero; a longer one is cut, and the file not found. */
+#define EXECUTABLE_NAME_BYTES 128
 
 /* How many entries each map has by default; the sensor may set others. */
 #define FLOWS_MAX 65536
@@ -28,6 +32,7 @@
 #define SETTLEMENTS_MAX 65536
 #define OLDER_TRANSLATIONS_MAX 262144
 #define LOG_CANDIDATES_MAX 8192
+#define EXECUTABLES_MAX 4096
 #define EVENTS_BYTES (256 * 1024)
 
 /* Where a process runs: inodes in the v2 tree and in the watched v1 hierarchy (0: none). */
@@ -235,6 +240,36 @@ struct held_log {
 	char path[LOG_PATH_BYTES];
 };
 
+/*
+ * What scan_executables prints for each process. Where `names` is not 0 a struct executable_path follows: it is there
+ * for the first process of each file in a scan.
+ */
+struct executable {
+	__u64 inode;
+	__u32 device;
+	__u32 pid;
+	/* How many of the names on the path mean something. */
+	__u32 names;
+	__u32 reserved;
+};
+
+/* Key of `executables`. */
+struct executable_key {
+	__u64 inode;
+	__u32 device;
+	__u32 reserved;
+};
+
+/* From the file up to the root of its file system; what comes after the first zero of a name means nothing. */
+struct executable_path {
+	char names[EXECUTABLE_PATH_NAMES][EXECUTABLE_NAME_BYTES];
+};
+
+struct executable_output {
+	struct executable executable;
+	struct executable_path path;
+};
+
 enum event_kind {
 	EVENT_CGROUP = 1,
 	EVENT_LISTEN = 2,
@@ -293,6 +328,9 @@ _Static_assert(sizeof(struct cilium_backend4) == 12, "cilium_backend4");
 _Static_assert(sizeof(struct cilium_backend6) == 24, "cilium_backend6");
 _Static_assert(sizeof(struct log_candidate) == 32, "log_candidate");
 _Static_assert(sizeof(struct held_log) == 288, "held_log");
+_Static_assert(sizeof(struct executable) == 24, "executable");
+_Static_assert(sizeof(struct executable_key) == 16, "executable_key");
+_Static_assert(sizeof(struct executable_path) == 2048, "executable_path");
 _Static_assert(sizeof(struct event) == 16, "event");
 
 #endif

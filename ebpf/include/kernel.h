@@ -172,7 +172,9 @@ struct qstr {
 };
 
 struct dentry {
+	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
 	struct super_block *d_sb;
 };
 
@@ -350,6 +352,9 @@ struct bpf_iter_meta {
 };
 
 struct bpf_iter__task {
+	union {
+		struct bpf_iter_meta *meta;
+	};
 	union {
 		struct task_struct *task;
 	};

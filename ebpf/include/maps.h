@@ -268,6 +268,26 @@ struct {
 	__type(value, struct held_log);
 } log_scratch SEC(".maps");
 
+/*
+ * Executables whose path scan_executables has printed. The sensor empties it after each scan. Full: paths are printed
+ * more than once.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, EXECUTABLES_MAX);
+	__type(key, struct executable_key);
+	__type(value, __u32);
+} executables SEC(".maps");
+
+/* What scan_executables is about to print: too much for its stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct executable_output);
+} executable_scratch SEC(".maps");
+
 /* The number of the scan of open files that runs, written by the sensor before it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

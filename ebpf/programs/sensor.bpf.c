@@ -27,5 +27,6 @@
 #include "delays.bpf.h"
 #include "existing.bpf.h"
 #include "logs.bpf.h"
+#include "executables.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -57,6 +57,8 @@ pub mod maps {
     pub const LOSSES: &str = "losses";
     /// Files that were looked at; filled while open files are walked.
     pub const LOG_CANDIDATES: &str = "log_candidates";
+    /// Executables whose path was printed; filled while tasks are walked.
+    pub const EXECUTABLES: &str = "executables";
     /// The number of the running scan.
     pub const SCAN: &str = "scan";
     /// Ring buffer of [`Event`](crate::abi::Event).

@@ -297,6 +297,35 @@ fn held_log() {
 }
 
 #[test]
+fn executable() {
+    let mut sample = Sample::of::<abi::Executable>("executable");
+    sample.put("inode", &7_u64.to_ne_bytes());
+    sample.put("device", &8_u32.to_ne_bytes());
+    sample.put("pid", &9_u32.to_ne_bytes());
+    sample.put("names", &2_u32.to_ne_bytes());
+    let expected = abi::Executable {
+        inode: 7,
+        device: 8,
+        pid: 9,
+        names: 2,
+    };
+    assert_eq!(sample.decode::<abi::Executable>(), expected);
+}
+
+#[test]
+fn executable_path() {
+    let mut sample = Sample::of::<abi::ExecutablePath>("executable_path");
+    let mut names = vec![b'x'; abi::ExecutablePath::BYTES];
+    names[..4].copy_from_slice(b"sh\0y");
+    names[abi::EXECUTABLE_NAME_BYTES..][..4].copy_from_slice(b"bin\0");
+    sample.put("names", &names);
+    let path = sample.decode::<abi::ExecutablePath>();
+    let names: Vec<&[u8]> = path.names(2).collect();
+    assert_eq!(names, [b"sh".as_slice(), b"bin"]);
+    assert_eq!(path.names(u32::MAX).count(), abi::EXECUTABLE_PATH_NAMES);
+}
+
+#[test]
 fn a_path_that_does_not_fit_is_refused() {
     assert!(abi::Cgroup::existing(&[b'a'; abi::CGROUP_PATH_BYTES], 0).is_none());
     assert!(abi::Cgroup::existing(&[b'a'; abi::CGROUP_PATH_BYTES - 1], 0).is_some());

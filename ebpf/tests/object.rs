@@ -63,6 +63,7 @@ fn has_every_map_the_sensor_reads() {
         maps::CGROUPS,
         maps::LOSSES,
         maps::LOG_CANDIDATES,
+        maps::EXECUTABLES,
         maps::SCAN,
         maps::EVENTS,
     ];

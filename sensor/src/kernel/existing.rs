@@ -2,7 +2,7 @@
 //! for what the hooks missed.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nodescope_ebpf::maps;
 
@@ -115,21 +115,29 @@ impl Existing {
         let Some((_, link)) = self.iterators.iter().find(|(name, _)| *name == iterator) else {
             return Ok(());
         };
-        let mut drain = || -> io::Result<()> {
-            let run = start_iterator(link.as_fd())?;
-            let mut output = [0; OUTPUT_BYTES];
-            for _ in 0..READS_MAX {
-                match nix::unistd::read(&run, &mut output).map_err(io::Error::from) {
-                    Ok(0) => return Ok(()),
-                    Ok(bytes) => take(&output[..bytes]),
-                    // So many objects without output that the kernel wants to be asked again.
-                    Err(e)
-                        if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                    Err(e) => return Err(e),
-                }
-            }
-            Err(ErrorKind::TimedOut.into())
-        };
-        drain().map_err(|source| SourceError::Iterator { iterator, source })
+        read_iterator(iterator, link.as_fd(), &mut take)
     }
+}
+
+/// Runs an iterator to its end and hands on what it prints, in pieces of any length.
+pub(super) fn read_iterator(
+    iterator: &'static str,
+    link: BorrowedFd<'_>,
+    take: &mut dyn FnMut(&[u8]),
+) -> Result<(), SourceError> {
+    let mut drain = || -> io::Result<()> {
+        let run = start_iterator(link)?;
+        let mut output = [0; OUTPUT_BYTES];
+        for _ in 0..READS_MAX {
+            match nix::unistd::read(&run, &mut output).map_err(io::Error::from) {
+                Ok(0) => return Ok(()),
+                Ok(bytes) => take(&output[..bytes]),
+                // So many objects without output that the kernel wants to be asked again.
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(ErrorKind::TimedOut.into())
+    };
+    drain().map_err(|source| SourceError::Iterator { iterator, source })
 }

@@ -11,6 +11,7 @@ mod bpf;
 mod cilium;
 mod convert;
 mod delays;
+pub mod executables;
 mod existing;
 mod flows;
 mod held_logs;
@@ -32,7 +33,7 @@ mod verdict;
 
 use std::fs;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::links::FdLink;
@@ -43,6 +44,7 @@ use nodescope_schema::{Hook, Loss, MapFill, Record};
 use bpf::{MapHandle, monotonic_ns};
 use cilium::Cilium;
 use delays::DelayTables;
+use executables::Executables;
 use existing::Existing;
 use flows::Flows;
 use held_logs::Logs;
@@ -54,6 +56,7 @@ use losses::KernelLosses;
 use older::Older;
 pub use options::{LoadOptions, MapSizes, Rungs};
 use populations::{Populations, ThreadGroup};
+use probes::SCAN_EXECUTABLES;
 pub use source::{Source, SourceError};
 use table::{Batch, Table};
 use translations::Translations;
@@ -85,6 +88,7 @@ pub struct Kernel {
     processes: Table<ThreadGroup, abi::Process>,
     delays: DelayTables,
     logs: Logs,
+    executables: Executables,
     losses: KernelLosses,
     /// Cgroups that were there at the start and found no room.
     unseeded: u64,
@@ -145,6 +149,7 @@ impl Kernel {
     ) -> Result<Self, LoadError> {
         let sizes = options.sizes;
         let skippable = std::mem::take(&mut loaded.skippable);
+        let mut iterators = std::mem::take(&mut loaded.iterators);
         let fd = |name| loaded.map(name).map(|map| map.fd().as_fd());
         let listens = Table::new(maps::LISTENS, fd(maps::LISTENS)?, sizes.listens)?;
         let flows = Table::new(maps::FLOWS, fd(maps::FLOWS)?, sizes.flows)?;
@@ -163,6 +168,11 @@ impl Kernel {
         let follows = MapHandle::new(follows, size_of::<u32>(), size_of::<u32>())?;
         let cilium = Cilium::new(options.cilium_directories.clone(), fd)?;
         let log_candidates = Logs::table(fd(maps::LOG_CANDIDATES)?)?;
+        let is_executables = |(name, _): &(&str, OwnedFd)| *name == SCAN_EXECUTABLES;
+        let executables = match iterators.extract_if(.., |it| is_executables(it)).next() {
+            Some((_, iterator)) => Executables::new(iterator, fd(maps::EXECUTABLES)?)?,
+            None => Executables::default(),
+        };
         let losses = KernelLosses::new(fd(maps::LOSSES)?, skippable)?;
         let scan = MapHandle::new(fd(maps::SCAN)?, size_of::<u32>(), size_of::<u32>())?;
         let ports = Table::new(maps::LISTEN_PORTS, fd(maps::LISTEN_PORTS)?, sizes.listens)?;
@@ -172,7 +182,7 @@ impl Kernel {
             hooks_told: false,
             _links: loaded.links,
             events: loaded.events,
-            existing: Existing::new(loaded.iterators, scan, ports),
+            existing: Existing::new(iterators, scan, ports),
             cgroups,
             flows: Flows::new(flows, others, options.evict_idle),
             listens: Listens::new(listens),
@@ -183,6 +193,7 @@ impl Kernel {
             processes,
             delays: DelayTables::new(delays, threads, &options.proc_root),
             logs: Logs::new(log_candidates, monotonic_ns()),
+            executables,
             losses,
             unseeded: 0,
             processes_alive: 0,
@@ -199,6 +210,11 @@ impl Kernel {
     /// The logs that processes hold open, for who opens them.
     pub fn held_logs(&self) -> &HeldLogs {
         self.logs.shared()
+    }
+
+    /// What asks for the files that processes execute, for who opens them: once.
+    pub fn take_executables(&mut self) -> Executables {
+        std::mem::take(&mut self.executables)
     }
 
     /// Number of the watched cgroup v1 hierarchy; 0 when there is none.

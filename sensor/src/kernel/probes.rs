@@ -70,6 +70,8 @@ pub(super) const ADOPT_CONNECTIONS: &str = "adopt_connections";
 /// The probe that looks for logs.
 pub(super) const HELD_LOGS: &str = "held_logs";
 pub(super) const SCAN_LOGS: &str = "scan_logs";
+/// The iterator that says which file each process executes, by the name of its program.
+pub(super) const SCAN_EXECUTABLES: &str = "scan_executables";
 
 /// In the order of attaching. The iterators come last: what begins while they run is seen by the hooks before them.
 pub(super) const PROBES: &[Probe] = &[
@@ -242,6 +244,14 @@ pub(super) const PROBES: &[Probe] = &[
         rungs: &[only(
             "iter/task_file",
             &[program(SCAN_LOGS, Attach::Iterator("task_file"))],
+        )],
+        needs: "",
+    },
+    Probe {
+        name: "executables",
+        rungs: &[only(
+            "iter/task",
+            &[program(SCAN_EXECUTABLES, Attach::Iterator("task"))],
         )],
         needs: "",
     },
