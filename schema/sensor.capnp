@@ -208,6 +208,19 @@ struct FilesystemReply {
   availableBytes @3 :UInt64;
 }
 
+enum Language {
+  unknown @0;
+  go @1;
+  rust @2;
+  dotNet @3;
+}
+
+struct ExecutableReply {
+  id @0 :UInt64;
+  name @1 :Data;
+  language @2 :Language;
+}
+
 struct AggregatorHello {
   version @0 :UInt16;
   oldestVersion @1 :UInt16;
@@ -251,6 +264,10 @@ struct OpenJvmData {
   pid @0 :UInt32;
 }
 
+struct DescribeExecutable {
+  pid @0 :UInt32;
+}
+
 struct Request {
   id @0 :UInt64;
   union {
@@ -260,6 +277,7 @@ struct Request {
     statFilesystem @4 :StatFilesystem;
     setPingTargets @5 :SetPingTargets;
     openJvmData @6 :OpenJvmData;
+    describeExecutable @7 :DescribeExecutable;
   }
 }
 
@@ -270,6 +288,7 @@ struct FromSensor {
     batch @2 :Batch;
     reply @3 :Reply;
     filesystemReply @4 :FilesystemReply;
+    executableReply @5 :ExecutableReply;
   }
 }
 

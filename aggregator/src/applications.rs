@@ -1,10 +1,10 @@
-//! Guesses what kind of program a process is from its command line, as `/proc/PID/cmdline` has it.
+//! Guesses what kind of program a process is from its command line, as `/proc/PID/cmdline` has it, and from what the sensor
+//! says of its executable.
 //!
 //! The values of the label `application_type` and the order of the rules are coroot-node-agent's, because dashboards and
 //! rules of others test for them. The process chooses these bytes itself, so a guess is all it is.
-//!
-//! Known limits: types that only the executable file tells (Go and Rust programs) are not guessed, because reading the
-//! files of other users' processes takes a right that this process does not have.
+
+use nodescope_schema::Language;
 
 /// How much of a command line is looked at: a Java class path of many jars comes before the main class.
 pub const MAX_CMDLINE_BYTES: u64 = 64 << 10;
@@ -112,9 +112,29 @@ pub fn application_type(cmdline: &[u8]) -> Option<&'static str> {
         .map(|(_, application_type)| *application_type)
 }
 
+/// The type of a process whose command line tells nothing, by the name of its executable: interpreters, whose
+/// programs may have written over their arguments.
+pub fn application_type_of_executable(name: &[u8]) -> Option<&'static str> {
+    RULES
+        .iter()
+        .filter(|(test, _)| matches!(test, Versioned(_)))
+        .find(|(test, _)| test.holds(name, b""))
+        .map(|(_, application_type)| *application_type)
+}
+
+/// The type of a program that was written in a language.
+pub fn application_type_of_language(language: Language) -> Option<&'static str> {
+    match language {
+        Language::Unknown => None,
+        Language::Go => Some("golang"),
+        Language::Rust => Some("rust"),
+        Language::DotNet => Some("dotnet"),
+    }
+}
+
 /// The first word of the first argument, without the colon that servers put there when they write a title over their
 /// arguments (`nginx: worker process`).
-fn command(cmdline: &[u8]) -> Option<&[u8]> {
+pub fn command(cmdline: &[u8]) -> Option<&[u8]> {
     let first = cmdline.split(|byte| *byte == 0).next()?;
     let word = first
         .split(u8::is_ascii_whitespace)
@@ -224,6 +244,21 @@ mod tests {
         for cmdline in cases {
             let found = application_type(cmdline);
             assert_eq!(found, None, "{}", cmdline.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn names_of_executables() {
+        let cases: &[(&[u8], Option<&str>)] = &[
+            (b"python3.11", Some("python")),
+            (b"php-fpm8.2", Some("php")),
+            (b"node", Some("nodejs")),
+            (b"nginx", None),
+            (b"", None),
+        ];
+        for (name, wanted) in cases {
+            let found = application_type_of_executable(name);
+            assert_eq!(found, *wanted, "{}", name.escape_ascii());
         }
     }
 

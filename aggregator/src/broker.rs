@@ -13,8 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nodescope_schema::{
-    FilesystemReply, FilesystemSpace, OpenFile, OpenJvmData, Refusal, Reply, Request, RequestKind,
-    SetPingTargets, StatFilesystem, encode_request,
+    DescribeExecutable, ExecutableReply, FilesystemReply, FilesystemSpace, Language, OpenFile,
+    OpenJvmData, Refusal, Reply, Request, RequestKind, SetPingTargets, StatFilesystem,
+    encode_request,
 };
 use rustix::net::{SendFlags, send};
 use tokio::sync::oneshot;
@@ -53,6 +54,16 @@ type Answer = Result<Granted, Refusal>;
 enum Granted {
     Descriptor(Option<OwnedFd>),
     Space(FilesystemSpace),
+    Program(Program),
+}
+
+/// What a process executes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Name of the file.
+    pub name: Vec<u8>,
+    /// What its compiler left in it.
+    pub language: Language,
 }
 
 impl Broker {
@@ -79,6 +90,15 @@ impl Broker {
     /// The space of a file system came.
     pub fn answer_space(&self, reply: FilesystemReply) {
         self.deliver(reply.id, Ok(Granted::Space(reply.space)));
+    }
+
+    /// What a process executes came.
+    pub fn answer_program(&self, reply: ExecutableReply<'_>) {
+        let program = Program {
+            name: reply.name.to_vec(),
+            language: reply.language,
+        };
+        self.deliver(reply.id, Ok(Granted::Program(program)));
     }
 
     fn deliver(&self, id: u64, answer: Answer) {
@@ -115,7 +135,7 @@ impl Broker {
     async fn descriptor(&self, kind: RequestKind<'_>) -> Result<File, OpenError> {
         match self.ask(kind).await? {
             Granted::Descriptor(Some(descriptor)) => Ok(File::from(descriptor)),
-            Granted::Descriptor(None) | Granted::Space(_) => Err(OpenError::Refused(Refusal::Io)),
+            _ => Err(OpenError::Refused(Refusal::Io)),
         }
     }
 
@@ -126,7 +146,15 @@ impl Broker {
     ) -> Result<FilesystemSpace, OpenError> {
         match self.ask(RequestKind::StatFilesystem(filesystem)).await? {
             Granted::Space(space) => Ok(space),
-            Granted::Descriptor(_) => Err(OpenError::Refused(Refusal::Io)),
+            _ => Err(OpenError::Refused(Refusal::Io)),
+        }
+    }
+
+    /// Asks what a process executes.
+    pub async fn describe_executable(&self, of: DescribeExecutable) -> Result<Program, OpenError> {
+        match self.ask(RequestKind::DescribeExecutable(of)).await? {
+            Granted::Program(program) => Ok(program),
+            _ => Err(OpenError::Refused(Refusal::Io)),
         }
     }
 

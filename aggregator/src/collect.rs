@@ -4,6 +4,7 @@
 //! model what it found under a short lock.
 
 mod applications;
+mod executables;
 mod hanging;
 mod jvms;
 mod pings;

@@ -25,7 +25,8 @@ mod request;
 pub use codec::{
     BatchCounts, DecodeError, Decoded, MAX_EXECUTABLE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES,
     RecordWriter, decode_from_aggregator, decode_from_sensor, encode_aggregator_hello,
-    encode_filesystem_reply, encode_reply, encode_request, encode_sensor_hello,
+    encode_executable_reply, encode_filesystem_reply, encode_reply, encode_request,
+    encode_sensor_hello,
 };
 pub use message::{
     AggregatorHello, FromAggregator, FromSensorSink, MAX_MESSAGE_BYTES, OLDEST_PROTOCOL_VERSION,
@@ -37,6 +38,7 @@ pub use record::{
 };
 pub use recording::{RecordingError, RecordingReader, RecordingWriter};
 pub use request::{
-    FileKind, FilesystemReply, FilesystemSpace, MAX_PING_TARGETS, OpenFile, OpenJvmData, Refusal,
-    Reply, Request, RequestKind, SetPingTargets, StatFilesystem,
+    DescribeExecutable, ExecutableReply, FileKind, FilesystemReply, FilesystemSpace, Language,
+    MAX_PING_TARGETS, OpenFile, OpenJvmData, Refusal, Reply, Request, RequestKind, SetPingTargets,
+    StatFilesystem,
 };

@@ -1,6 +1,6 @@
 //! Messages: one is one packet on the socket, at most [`MAX_MESSAGE_BYTES`].
 
-use crate::{FilesystemReply, Record, Reply, Request};
+use crate::{ExecutableReply, FilesystemReply, Record, Reply, Request};
 
 /// Version this library speaks. A change that an older reader would misread raises it; a new record or field does not.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -53,6 +53,10 @@ pub trait FromSensorSink {
     fn reply(&mut self, reply: Reply);
     /// Granting answer to a request for the space of a file system. Who never asks gets none.
     fn filesystem_reply(&mut self, reply: FilesystemReply) {
+        let _ = reply;
+    }
+    /// Granting answer to a request for the kind of a program. Who never asks gets none.
+    fn executable_reply(&mut self, reply: ExecutableReply<'_>) {
         let _ = reply;
     }
 }

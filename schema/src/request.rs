@@ -105,6 +105,14 @@ pub struct OpenJvmData {
     pub pid: u32,
 }
 
+/// Asks what kind of program a process executes. The program's file is not given out: it may be one that only its user
+/// can read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DescribeExecutable {
+    /// The process, as the node numbers it.
+    pub pid: u32,
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind<'a> {
@@ -118,6 +126,8 @@ pub enum RequestKind<'a> {
     SetPingTargets(SetPingTargets<'a>),
     /// A descriptor of a Java virtual machine's performance data.
     OpenJvmData(OpenJvmData),
+    /// What kind of program a process executes. Granted with an [`ExecutableReply`].
+    DescribeExecutable(DescribeExecutable),
 }
 
 /// A request with the number its reply will carry.
@@ -196,4 +206,33 @@ pub struct FilesystemSpace {
     pub free_bytes: u64,
     /// What ordinary users may fill.
     pub available_bytes: u64,
+}
+
+/// The granting answer to a [`DescribeExecutable`]; a refusal comes as a [`Reply`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecutableReply<'a> {
+    /// The request's number.
+    pub id: u64,
+    /// Name of the file, without its directory.
+    pub name: &'a [u8],
+    /// What its compiler left in it.
+    pub language: Language,
+}
+
+/// What a program was written in, as far as its file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Language {
+    /// It has no mark that is known, or cannot be read.
+    Unknown,
+    /// Go: it has build information.
+    Go,
+    /// Rust: rustc has written its version.
+    Rust,
+    /// .NET: it brings the runtime along.
+    DotNet,
+}
+
+impl Language {
+    /// All of them, in the order of their numbers on the wire.
+    pub const ALL: [Self; 4] = [Self::Unknown, Self::Go, Self::Rust, Self::DotNet];
 }

@@ -3,8 +3,9 @@
 //! processes have a connection to.
 //!
 //! It is small and blocking on purpose: one thread for the stream, a few for opening files. It parses the kernel's
-//! structures, echo replies, a few lines of `/proc` and `/etc/passwd`, and the client's requests; never logs, JSON, ELF
-//! or HTTP. It has no configuration file, so that root parses nothing more: everything is a flag (see [`args`]).
+//! structures, echo replies, a few lines of `/proc` and `/etc/passwd`, and the client's requests; never logs, JSON or
+//! HTTP, and ELF files only in a process without any right ([`examiner`]). It has no configuration file, so that root
+//! parses nothing more: everything is a flag (see [`args`]).
 //!
 //! `main.rs` shows the order of things: what needs rights comes first, then the rights are dropped ([`privilege`]), then
 //! the system calls ([`seccomp`]), and only then is the first byte of a client read ([`stream`]).
@@ -16,6 +17,7 @@ pub mod args;
 pub mod broker;
 pub mod check;
 pub mod conntrack;
+pub mod examiner;
 pub mod exit;
 pub mod held_logs;
 mod helper;

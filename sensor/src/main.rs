@@ -11,8 +11,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 use nodescope_sensor::args::{self, Args, Mode as Task};
-use nodescope_sensor::broker::{Broker, Files};
+use nodescope_sensor::broker::{Broker, Files, Sources};
 use nodescope_sensor::check::Report;
+use nodescope_sensor::examiner::Examiner;
 use nodescope_sensor::exit::{Exit, Failure, at, because, say};
 use nodescope_sensor::ping::Pinger;
 use nodescope_sensor::setup::{hello, load};
@@ -86,15 +87,17 @@ fn serve(args: &Args, passed: Option<OwnedFd>) -> Result<Exit, Failure> {
     });
     let recording = recording.transpose()?;
     let stop = stop_signals().map_err(because(Exit::Internal))?;
-    let (node, _tree, kernel) = load(args)?;
+    let (node, _tree, mut kernel) = load(args)?;
     let pinger = Pinger::open(args.ping_interval);
 
     privilege::drop_rights().map_err(because(Exit::NotPermitted))?;
-    let broker = Broker::start(
-        Files::new(root.into(), geteuid().as_raw()),
-        kernel.held_logs(),
-    );
-    let broker = broker.map_err(because(Exit::Internal))?;
+    let sources = Sources {
+        held_logs: kernel.held_logs().clone(),
+        executables: kernel.take_executables(),
+        examiner: examiner(),
+    };
+    let files = Files::new(root.into(), geteuid().as_raw());
+    let broker = Broker::start(files, sources).map_err(because(Exit::Internal))?;
     let mut stream = Stream::new(Parts {
         hello: hello(&node, &kernel),
         source: kernel,
@@ -109,6 +112,17 @@ fn serve(args: &Args, passed: Option<OwnedFd>) -> Result<Exit, Failure> {
     say(format_args!("ready"));
     stream.run().map_err(because(Exit::Internal))?;
     Ok(Exit::Ok)
+}
+
+/// Without it the sensor goes on: only the languages of programs are not known.
+fn examiner() -> Option<Examiner> {
+    let started = Examiner::start();
+    if let Err(error) = &started {
+        say(format_args!(
+            "cannot start the process that looks at programs, their languages will not be known: {error}"
+        ));
+    }
+    started.ok()
 }
 
 /// A descriptor that is readable when the process is told to end.

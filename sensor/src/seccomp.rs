@@ -221,6 +221,60 @@ pub const FOLLOWER_CALLS: &[Call] = &[
     call(libc::SYS_exit_group, When::Always, "its end"),
 ];
 
+/// Flags of `clone` as the process that has files looked at gives them: no thread, no namespace.
+const FORK_FLAGS: [u64; 1] = [libc::SIGCHLD as u64];
+const EXAMINER_PRCTLS: [u64; 1] = [libc::PR_SET_NO_NEW_PRIVS as u64];
+
+/// Every call of the process that has files looked at, and of its children until they give up more: see
+/// [`crate::examiner`].
+pub const EXAMINER_CALLS: &[Call] = &[
+    call(libc::SYS_recvmsg, When::Always, "questions"),
+    call(libc::SYS_write, When::Always, "answers, and why it ends"),
+    call(libc::SYS_close, When::Always, "the file"),
+    call(
+        libc::SYS_fcntl,
+        When::OneOf(1, &[libc::F_GETFD as u64]),
+        "the file: with debug assertions it is looked at before it is closed",
+    ),
+    call(
+        libc::SYS_clone,
+        When::OneOf(0, &FORK_FLAGS),
+        "a child for each file",
+    ),
+    call(libc::SYS_wait4, When::Always, "its status"),
+    call(
+        libc::SYS_restart_syscall,
+        When::Always,
+        "a wait that a stop signal interrupted",
+    ),
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_alarm, When::Always, "child: its time"),
+    call(libc::SYS_setitimer, When::Always, "child: its time"),
+    call(
+        libc::SYS_prctl,
+        When::OneOf(0, &EXAMINER_PRCTLS),
+        "child: its own filter",
+    ),
+    call(libc::SYS_seccomp, When::Always, "child: its own filter"),
+    call(libc::SYS_pread64, When::Always, "child: the file"),
+    call(libc::SYS_brk, When::Always, "allocator"),
+    call(libc::SYS_mmap, When::BitsClear(2, EXECUTABLE), "allocator"),
+    call(libc::SYS_mremap, When::Always, "allocator"),
+    call(libc::SYS_munmap, When::Always, "allocator"),
+    call(libc::SYS_madvise, When::Always, "allocator"),
+    call(libc::SYS_exit_group, When::Always, "its end"),
+];
+
+/// Every call of a process that looks at a file.
+pub const READER_CALLS: &[Call] = &[
+    call(libc::SYS_pread64, When::Always, "the file"),
+    call(
+        libc::SYS_exit_group,
+        When::Always,
+        "its end, which is the answer",
+    ),
+];
+
 /// The filter cannot be made or set.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
@@ -246,6 +300,22 @@ pub fn restrict() -> Result<(), SeccompError> {
 /// See [`SeccompError`].
 pub fn restrict_follower() -> Result<(), SeccompError> {
     apply_filter_all_threads(&filter(FOLLOWER_CALLS)?).map_err(SeccompError::Apply)
+}
+
+/// The same with [`EXAMINER_CALLS`].
+///
+/// # Errors
+/// See [`SeccompError`].
+pub fn restrict_examiner() -> Result<(), SeccompError> {
+    apply_filter_all_threads(&filter(EXAMINER_CALLS)?).map_err(SeccompError::Apply)
+}
+
+/// The filter that leaves only [`READER_CALLS`], to be set later.
+///
+/// # Errors
+/// [`SeccompError::Compile`].
+pub fn reader_filter() -> Result<BpfProgram, SeccompError> {
+    Ok(filter(READER_CALLS)?)
 }
 
 fn filter(calls: &[Call]) -> Result<BpfProgram, BackendError> {

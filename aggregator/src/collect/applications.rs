@@ -1,14 +1,15 @@
 //! Reads the command lines of containers' processes: `cgroup.procs` says which they are, `/proc/PID/cmdline` is readable
-//! by all.
+//! by all. What their executables tell beside that the sensor is asked for.
 
 use std::sync::Arc;
 
 use tracing::debug;
 
+use super::executables::{Executables, Process};
 use super::hanging::Hanging;
 use super::{Collect, resume};
 use crate::app::lock;
-use crate::applications::{MAX_CMDLINE_BYTES, application_type};
+use crate::applications::{MAX_CMDLINE_BYTES, application_type, command};
 use crate::cgroupfs::CgroupMounts;
 use crate::host::HostRoot;
 use crate::jvm::is_jvm;
@@ -22,17 +23,23 @@ impl Collect {
     /// Looks at the processes of each container, again and again.
     pub(super) async fn applications(&self) {
         let mut hanging = Hanging::default();
+        let mut executables = Executables::default();
         loop {
             let jobs = lock(&self.model).processes_to_read(monotonic_ns());
             if !jobs.is_empty() {
-                self.look_at(jobs, &mut hanging).await;
+                self.look_at(jobs, &mut hanging, &mut executables).await;
             }
             tokio::time::sleep(self.interval).await;
         }
     }
 
     /// A container that hangs is looked at again when the read is over; what was found before stays.
-    async fn look_at(&self, jobs: Vec<ProcessesJob>, hanging: &mut Hanging<Arc<str>>) {
+    async fn look_at(
+        &self,
+        jobs: Vec<ProcessesJob>,
+        hanging: &mut Hanging<Arc<str>>,
+        executables: &mut Executables,
+    ) {
         let host = self.host.clone();
         let mounts = tokio::task::spawn_blocking(move || CgroupMounts::discover(&host)).await;
         let Ok(mounts) = mounts.unwrap_or_else(resume).map(Arc::new) else {
@@ -42,8 +49,10 @@ impl Collect {
             let (host, mounts, id) = (self.host.clone(), Arc::clone(&mounts), Arc::clone(&job.id));
             let read = move || (programs(&host, &mounts, &job), job);
             match hanging.read(id, read).await {
-                Ok((programs, job)) => {
-                    lock(&self.model).set_applications(&job, programs, monotonic_ns())
+                Ok(((mut programs, processes), job)) => {
+                    let types = executables.types(&self.broker, &job.id, &processes);
+                    programs.types.extend(types.await);
+                    lock(&self.model).set_applications(&job, programs, monotonic_ns());
                 }
                 Err(error) => {
                     self.metrics.add_collector_error("applications");
@@ -54,8 +63,14 @@ impl Collect {
     }
 }
 
-fn programs(host: &HostRoot, mounts: &CgroupMounts, job: &ProcessesJob) -> Programs {
+/// What the command lines tell, and the processes with one.
+fn programs(
+    host: &HostRoot,
+    mounts: &CgroupMounts,
+    job: &ProcessesJob,
+) -> (Programs, Vec<Process>) {
     let mut programs = Programs::default();
+    let mut processes = Vec::new();
     let pids = job
         .cgroups
         .iter()
@@ -65,12 +80,20 @@ fn programs(host: &HostRoot, mounts: &CgroupMounts, job: &ProcessesJob) -> Progr
         let Ok(cmdline) = cmdline.first_bytes(MAX_CMDLINE_BYTES) else {
             continue;
         };
-        programs.types.extend(application_type(&cmdline));
+        let application_type = application_type(&cmdline);
+        programs.types.extend(application_type);
         if is_jvm(&cmdline) {
             programs.jvms.insert(pid);
         }
+        if let Some(command) = command(&cmdline) {
+            processes.push(Process {
+                pid,
+                command: command.to_vec(),
+                has_type: application_type.is_some(),
+            });
+        }
     }
-    programs
+    (programs, processes)
 }
 
 #[cfg(test)]
@@ -145,7 +168,7 @@ mod tests {
         let mounts = CgroupMounts::discover(host).unwrap();
         let jobs = model.processes_to_read(now_ns);
         let look = |job: ProcessesJob| {
-            let found = programs(host, &mounts, &job);
+            let (found, _) = programs(host, &mounts, &job);
             model.set_applications(&job, found.clone(), now_ns);
             found
         };

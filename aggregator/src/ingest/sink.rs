@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{MutexGuard, PoisonError};
 
 use nodescope_schema::{
-    Decoded, FilesystemReply, FromSensorSink, Hook, Record, Reply, SensorHello, Verdict,
-    common_version, decode_from_sensor,
+    Decoded, ExecutableReply, FilesystemReply, FromSensorSink, Hook, Record, Reply, SensorHello,
+    Verdict, common_version, decode_from_sensor,
 };
 
 use super::{ConnectionError, Ingest};
@@ -173,6 +173,10 @@ impl FromSensorSink for Message<'_, '_> {
 
     fn filesystem_reply(&mut self, reply: FilesystemReply) {
         self.sink.ingest.broker.answer_space(reply);
+    }
+
+    fn executable_reply(&mut self, reply: ExecutableReply<'_>) {
+        self.sink.ingest.broker.answer_program(reply);
     }
 }
 

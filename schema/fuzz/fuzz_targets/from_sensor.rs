@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nodescope_schema::{
-    Decoded, FilesystemReply, FromSensorSink, Record, RecordWriter, Reply, SensorHello, decode_from_sensor,
+    Decoded, ExecutableReply, FilesystemReply, FromSensorSink, Record, RecordWriter, Reply, SensorHello, decode_from_sensor,
 };
 
 #[derive(Default)]
@@ -36,6 +36,10 @@ impl FromSensorSink for Again {
     }
 
     fn filesystem_reply(&mut self, _: FilesystemReply) {
+        self.others += 1;
+    }
+
+    fn executable_reply(&mut self, _: ExecutableReply<'_>) {
         self.others += 1;
     }
 }

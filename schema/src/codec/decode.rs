@@ -4,7 +4,8 @@ use capnp::message::{Reader, ReaderOptions};
 use capnp::serialize::{BufferSegments, read_message_from_flat_slice};
 
 use super::read_message::{
-    read_filesystem_reply, read_from_aggregator, read_reply, read_sensor_hello,
+    read_executable_reply, read_filesystem_reply, read_from_aggregator, read_reply,
+    read_sensor_hello,
 };
 use super::read_record::{Skip, read_record};
 use super::sensor_capnp as wire;
@@ -57,6 +58,10 @@ pub fn decode_from_sensor(
         })),
         Ok(Which::FilesystemReply(reply)) => {
             sink.filesystem_reply(read_filesystem_reply(reply?));
+            Ok(Decoded::Reply)
+        }
+        Ok(Which::ExecutableReply(reply)) => {
+            sink.executable_reply(read_executable_reply(reply?)?);
             Ok(Decoded::Reply)
         }
         Ok(Which::None(())) | Err(_) => Ok(Decoded::Unknown),

@@ -6,8 +6,8 @@ use capnp::serialize;
 use super::bounds::{MAX_NAME_BYTES, MAX_PATH_BYTES, cut_bytes, cut_name};
 use super::sensor_capnp as wire;
 use crate::{
-    AggregatorHello, FilesystemReply, MAX_PING_TARGETS, OpenFile, Reply, Request, RequestKind,
-    SensorHello,
+    AggregatorHello, ExecutableReply, FilesystemReply, MAX_PING_TARGETS, OpenFile, Reply, Request,
+    RequestKind, SensorHello,
 };
 
 /// The sensor's first message. Texts longer than [`MAX_NAME_BYTES`] are cut.
@@ -55,6 +55,18 @@ pub fn encode_filesystem_reply(reply: &FilesystemReply) -> Vec<u8> {
     to_bytes(&message)
 }
 
+/// The granting answer to a request for the kind of a program. A name longer than [`MAX_NAME_BYTES`] is cut.
+pub fn encode_executable_reply(reply: &ExecutableReply<'_>) -> Vec<u8> {
+    let mut message = Builder::new_default();
+    let mut out = message
+        .init_root::<wire::from_sensor::Builder<'_>>()
+        .init_executable_reply();
+    out.set_id(reply.id);
+    out.set_name(cut_bytes(reply.name, MAX_NAME_BYTES));
+    out.set_language(reply.language.into());
+    to_bytes(&message)
+}
+
 /// The aggregator's first message. A release longer than [`MAX_NAME_BYTES`] is cut.
 pub fn encode_aggregator_hello(hello: &AggregatorHello<'_>) -> Vec<u8> {
     let mut message = Builder::new_default();
@@ -91,6 +103,7 @@ pub fn encode_request(request: &Request<'_>) -> Vec<u8> {
                 .set_addresses(addresses.as_flattened());
         }
         RequestKind::OpenJvmData(open) => out.init_open_jvm_data().set_pid(open.pid),
+        RequestKind::DescribeExecutable(of) => out.init_describe_executable().set_pid(of.pid),
     }
     to_bytes(&message)
 }

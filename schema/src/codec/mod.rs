@@ -34,8 +34,8 @@ mod sensor_capnp {
 pub use bounds::{MAX_EXECUTABLE_BYTES, MAX_NAME_BYTES, MAX_PATH_BYTES};
 pub use decode::{BatchCounts, Decoded, decode_from_aggregator, decode_from_sensor};
 pub use encode::{
-    encode_aggregator_hello, encode_filesystem_reply, encode_reply, encode_request,
-    encode_sensor_hello,
+    encode_aggregator_hello, encode_executable_reply, encode_filesystem_reply, encode_reply,
+    encode_request, encode_sensor_hello,
 };
 pub use error::DecodeError;
 pub use writer::RecordWriter;

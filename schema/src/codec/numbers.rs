@@ -3,7 +3,7 @@
 //! Every `match` is exhaustive both ways, so a member added on one side only does not compile.
 
 use super::sensor_capnp as wire;
-use crate::{FileKind, FlowKind, Refusal, Verdict};
+use crate::{FileKind, FlowKind, Language, Refusal, Verdict};
 
 macro_rules! same_members {
     ($name:ident: $($member:ident),+) => {
@@ -28,12 +28,13 @@ macro_rules! same_members {
 same_members!(FlowKind: Destination, Other);
 same_members!(Verdict: Ok, Degraded, Unsupported, Failed);
 same_members!(Refusal: BadArgument, NotFound, Forbidden, RateLimited, Io, Unknown, Busy);
+same_members!(Language: Unknown, Go, Rust, DotNet);
 same_members!(FileKind: DockerConfig, DockerDaemon, ContainerdBundle, StorageBundle, StorageContainers, LxcConfig, SystemUuid, DockerJsonLog, DockerLocalLog, PodLog, PodmanLog, HeldLog);
 
 #[cfg(test)]
 mod tests {
     use super::wire;
-    use crate::{FileKind, FlowKind, Refusal, Verdict};
+    use crate::{FileKind, FlowKind, Language, Refusal, Verdict};
 
     macro_rules! assert_numbers {
         ($name:ident, $all:expr) => {
@@ -56,6 +57,7 @@ mod tests {
         assert_numbers!(FileKind, FileKind::ALL);
         assert_numbers!(Refusal, Refusal::ALL);
         assert_numbers!(Verdict, Verdict::ALL);
+        assert_numbers!(Language, Language::ALL);
         assert_numbers!(FlowKind, [FlowKind::Destination, FlowKind::Other]);
     }
 }

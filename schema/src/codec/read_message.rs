@@ -4,8 +4,9 @@ use capnp::{NotInSchema, text};
 
 use super::sensor_capnp as wire;
 use crate::{
-    AggregatorHello, DecodeError, FilesystemReply, FilesystemSpace, FromAggregator, OpenFile,
-    OpenJvmData, Refusal, Reply, Request, RequestKind, SensorHello, SetPingTargets, StatFilesystem,
+    AggregatorHello, DecodeError, DescribeExecutable, ExecutableReply, FilesystemReply,
+    FilesystemSpace, FromAggregator, Language, OpenFile, OpenJvmData, Refusal, Reply, Request,
+    RequestKind, SensorHello, SetPingTargets, StatFilesystem,
 };
 
 pub(super) fn read_sensor_hello(
@@ -48,6 +49,19 @@ pub(super) fn read_filesystem_reply(reply: wire::filesystem_reply::Reader<'_>) -
             available_bytes: reply.get_available_bytes(),
         },
     }
+}
+
+/// A language that this library does not know is none that it could name.
+pub(super) fn read_executable_reply(
+    reply: wire::executable_reply::Reader<'_>,
+) -> Result<ExecutableReply<'_>, DecodeError> {
+    Ok(ExecutableReply {
+        id: reply.get_id(),
+        name: reply.get_name()?,
+        language: reply
+            .get_language()
+            .map_or(Language::Unknown, Language::from),
+    })
 }
 
 pub(super) fn read_from_aggregator(
@@ -102,6 +116,9 @@ fn read_request(request: wire::request::Reader<'_>) -> Result<Request<'_>, Decod
         Which::OpenJvmData(open) => RequestKind::OpenJvmData(OpenJvmData {
             pid: open?.get_pid(),
         }),
+        Which::DescribeExecutable(of) => {
+            RequestKind::DescribeExecutable(DescribeExecutable { pid: of?.get_pid() })
+        }
     };
     Ok(Request { id, kind })
 }

@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use nodescope_schema::{
-    AggregatorHello, Decoded, FilesystemReply, FilesystemSpace, FromAggregator, Refusal, Reply,
-    Request, RequestKind, decode_from_aggregator, decode_from_sensor, encode_aggregator_hello,
-    encode_filesystem_reply, encode_reply, encode_request, encode_sensor_hello,
+    AggregatorHello, Decoded, ExecutableReply, FilesystemReply, FilesystemSpace, FromAggregator,
+    Language, Refusal, Reply, Request, RequestKind, decode_from_aggregator, decode_from_sensor,
+    encode_aggregator_hello, encode_executable_reply, encode_filesystem_reply, encode_reply,
+    encode_request, encode_sensor_hello,
 };
 
 use crate::support::{
-    HELLO, OPEN_FILE, OPEN_JVM_DATA, PING_TARGETS, RECORDS, STAT_FILESYSTEM, Spoken, assert_holds,
-    packet,
+    DESCRIBE_EXECUTABLE, HELLO, OPEN_FILE, OPEN_JVM_DATA, PING_TARGETS, RECORDS, STAT_FILESYSTEM,
+    Spoken, assert_holds, packet,
 };
 
 const REGENERATE: &str = "NODESCOPE_REGENERATE_GOLDEN";
@@ -26,6 +27,12 @@ const AGGREGATOR_HELLO: AggregatorHello<'static> = AggregatorHello {
     version: 1,
     oldest_version: 1,
     release: "0.1.0",
+};
+
+const EXECUTABLE_REPLY: ExecutableReply<'static> = ExecutableReply {
+    id: 63,
+    name: b"server",
+    language: Language::Go,
 };
 
 const FILESYSTEM_REPLY: FilesystemReply = FilesystemReply {
@@ -60,7 +67,7 @@ fn replies() -> [(&'static str, Reply); 2] {
     ]
 }
 
-fn requests() -> [(&'static str, Request<'static>); 5] {
+fn requests() -> [(&'static str, Request<'static>); 6] {
     [
         (
             "request_open_file",
@@ -97,6 +104,13 @@ fn requests() -> [(&'static str, Request<'static>); 5] {
                 kind: OPEN_JVM_DATA,
             },
         ),
+        (
+            "request_describe_executable",
+            Request {
+                id: 75,
+                kind: DESCRIBE_EXECUTABLE,
+            },
+        ),
     ]
 }
 
@@ -116,6 +130,10 @@ fn fixtures() -> Vec<(String, Vec<u8>)> {
     fixtures.push((
         "reply_filesystem".to_owned(),
         encode_filesystem_reply(&FILESYSTEM_REPLY),
+    ));
+    fixtures.push((
+        "reply_executable".to_owned(),
+        encode_executable_reply(&EXECUTABLE_REPLY),
     ));
     fixtures.extend(replies().map(|(name, reply)| (name.to_owned(), encode_reply(&reply))));
     fixtures.extend(requests().map(|(name, request)| (name.to_owned(), encode_request(&request))));
@@ -187,6 +205,8 @@ fn the_bytes_of_messages_still_say_the_same() {
     }
     let space = format!("{FILESYSTEM_REPLY:?}");
     assert_eq!(said("reply_filesystem", Decoded::Reply), [space]);
+    let program = format!("{EXECUTABLE_REPLY:?}");
+    assert_eq!(said("reply_executable", Decoded::Reply), [program]);
 
     let asks = |name: &str, expected: FromAggregator<'_>| {
         decode_from_aggregator(&golden(name), |message| assert_eq!(message, expected)).unwrap();

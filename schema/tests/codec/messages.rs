@@ -1,14 +1,17 @@
 //! Hellos, replies and requests, and how a library meets a newer one.
 
 use nodescope_schema::{
-    AggregatorHello, Decoded, FileKind, FilesystemReply, FilesystemSpace, FromAggregator,
-    MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_PING_TARGETS, OLDEST_PROTOCOL_VERSION, OpenFile,
-    PROTOCOL_VERSION, Refusal, Reply, Request, RequestKind, SensorHello, SetPingTargets,
-    common_version, decode_from_aggregator, decode_from_sensor, encode_aggregator_hello,
-    encode_filesystem_reply, encode_reply, encode_request, encode_sensor_hello,
+    AggregatorHello, Decoded, ExecutableReply, FileKind, FilesystemReply, FilesystemSpace,
+    FromAggregator, Language, MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_PING_TARGETS,
+    OLDEST_PROTOCOL_VERSION, OpenFile, PROTOCOL_VERSION, Refusal, Reply, Request, RequestKind,
+    SensorHello, SetPingTargets, common_version, decode_from_aggregator, decode_from_sensor,
+    encode_aggregator_hello, encode_executable_reply, encode_filesystem_reply, encode_reply,
+    encode_request, encode_sensor_hello,
 };
 
-use crate::support::{HELLO, OPEN_FILE, OPEN_JVM_DATA, PING_TARGETS, STAT_FILESYSTEM, Spoken};
+use crate::support::{
+    DESCRIBE_EXECUTABLE, HELLO, OPEN_FILE, OPEN_JVM_DATA, PING_TARGETS, STAT_FILESYSTEM, Spoken,
+};
 
 fn assert_says(packet: &[u8], kind: Decoded, said: &str) {
     let mut sink = Spoken::default();
@@ -80,6 +83,19 @@ fn the_space_of_a_file_system_comes_back() {
 }
 
 #[test]
+fn the_kind_of_a_program_comes_back() {
+    for (id, language) in (1..).zip(Language::ALL) {
+        let reply = ExecutableReply {
+            id,
+            name: b"\xffserver",
+            language,
+        };
+        let packet = encode_executable_reply(&reply);
+        assert_says(&packet, Decoded::Reply, &format!("{reply:?}"));
+    }
+}
+
+#[test]
 fn requests_come_back_with_every_kind_of_file() {
     let files = FileKind::ALL.map(|kind| RequestKind::OpenFile(OpenFile { kind, ..OPEN_FILE }));
     for (id, kind) in (1..).zip(files.into_iter().chain([
@@ -87,6 +103,7 @@ fn requests_come_back_with_every_kind_of_file() {
         STAT_FILESYSTEM,
         PING_TARGETS,
         OPEN_JVM_DATA,
+        DESCRIBE_EXECUTABLE,
     ])) {
         let request = Request { id, kind };
         assert_asks(&encode_request(&request), FromAggregator::Request(request));

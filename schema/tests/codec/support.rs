@@ -3,11 +3,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nodescope_schema::{
-    BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, DelayTotals, Delays, FileKind,
-    FilesystemReply, Flow, FlowKey, FlowKind, FlowTotals, FromSensorSink, HeldLog, Hook, Listen,
-    Loss, MapFill, OpenFile, OpenJvmData, Owner, Ping, Processes, Record, RecordWriter, Reply,
-    RequestKind, SensorHello, SensorStatus, SetPingTargets, StatFilesystem, Verdict, Workload,
-    decode_from_sensor,
+    BatchCounts, Cgroup, CgroupKey, DecodeError, Decoded, DelayTotals, Delays, DescribeExecutable,
+    ExecutableReply, FileKind, FilesystemReply, Flow, FlowKey, FlowKind, FlowTotals,
+    FromSensorSink, HeldLog, Hook, Listen, Loss, MapFill, OpenFile, OpenJvmData, Owner, Ping,
+    Processes, Record, RecordWriter, Reply, RequestKind, SensorHello, SensorStatus, SetPingTargets,
+    StatFilesystem, Verdict, Workload, decode_from_sensor,
 };
 
 const OWNER: Owner<'static> = Owner {
@@ -64,6 +64,9 @@ pub(crate) const PING_TARGETS: RequestKind<'static> = RequestKind::SetPingTarget
 
 pub(crate) const OPEN_JVM_DATA: RequestKind<'static> =
     RequestKind::OpenJvmData(OpenJvmData { pid: 4_194_303 });
+
+pub(crate) const DESCRIBE_EXECUTABLE: RequestKind<'static> =
+    RequestKind::DescribeExecutable(DescribeExecutable { pid: 4_194_302 });
 
 pub(crate) const WORD: usize = 8;
 /// Words before the first record: table, root pointer, message (2), batch (2), tag of the list.
@@ -290,6 +293,10 @@ impl FromSensorSink for Spoken {
     }
 
     fn filesystem_reply(&mut self, reply: FilesystemReply) {
+        self.0.push(format!("{reply:?}"));
+    }
+
+    fn executable_reply(&mut self, reply: ExecutableReply<'_>) {
         self.0.push(format!("{reply:?}"));
     }
 }

@@ -1,6 +1,6 @@
 //! The file broker: opens the files of a closed table for the client, the logs that processes hold open, see [`held_logs`],
-//! and the performance data of Java virtual machines, see [`jvm`]; and tells how full file systems are, see
-//! [`filesystems`]. Each in a thread of its own, so that a slow file system never holds up the stream.
+//! and the performance data of Java virtual machines, see [`jvm`]; tells how full file systems are, see [`filesystems`],
+//! and what kind of program a process executes, see [`executables`]. Each in a thread of its own, so that a slow file system never holds up the stream.
 //!
 //! [`arguments`] checks a request's form, [`kinds`] says which paths it means, [`walk`] opens one of them safely. Each
 //! thread has a queue of [`QUEUE_LENGTH`] requests; when it is full, or more come than [`OPENS_PER_SECOND`] in all, the
@@ -9,6 +9,7 @@
 //! read.
 
 pub mod arguments;
+mod executables;
 pub mod filesystems;
 pub mod generations;
 mod held_logs;
@@ -27,12 +28,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nodescope_schema::{FilesystemSpace, OpenFile, OpenJvmData, Refusal, StatFilesystem};
+use nodescope_schema::{
+    DescribeExecutable, FilesystemSpace, Language, OpenFile, OpenJvmData, Refusal, StatFilesystem,
+};
 
+use crate::examiner::Examiner;
 use crate::held_logs::HeldLogs;
+use crate::kernel::executables::Executables;
 use crate::passwd;
 use crate::rate::TokenBucket;
 use arguments::Query;
+use executables::Programs;
 use generations::Generations;
 use held_logs::HeldLogFiles;
 use jvm::JvmData;
@@ -54,6 +60,8 @@ pub struct Broker {
     /// Of processes.
     jvm_data: SyncSender<Job<u32>>,
     filesystems: SyncSender<Job<StatFilesystem>>,
+    /// Of processes.
+    programs: SyncSender<Job<u32>>,
     answers: Receiver<Answer>,
     wake: Arc<EventFd>,
     bucket: TokenBucket,
@@ -77,6 +85,28 @@ pub enum Given {
     File(OwnedFd),
     /// The space of a file system.
     Space(FilesystemSpace),
+    /// What a process executes.
+    Program(Program),
+}
+
+/// A program.
+#[derive(Debug)]
+pub struct Program {
+    /// Name of its file.
+    pub name: Vec<u8>,
+    /// What its compiler left in it.
+    pub language: Language,
+}
+
+/// Who knows what the broker cannot find out by itself.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// The logs that processes hold open.
+    pub held_logs: HeldLogs,
+    /// The files that processes execute.
+    pub executables: Executables,
+    /// What these are; without it their languages are not known.
+    pub examiner: Option<Examiner>,
 }
 
 /// The threads' side of the queue of answers.
@@ -114,7 +144,7 @@ impl Broker {
     ///
     /// # Errors
     /// A thread or the event descriptor cannot be made.
-    pub fn start(files: Files, held_logs: &HeldLogs) -> io::Result<Self> {
+    pub fn start(files: Files, sources: Sources) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
         )?);
@@ -123,13 +153,17 @@ impl Broker {
             queue,
             wake: Arc::clone(&wake),
         };
-        let mut held_logs = HeldLogFiles::new(held_logs.clone());
+        let mut held_logs = HeldLogFiles::new(sources.held_logs);
+        let mut programs = Programs::new(sources.executables, sources.examiner);
         let mut jvm_data = JvmData::default();
         Ok(Self {
             files: start_opening("broker", &threads, move |query| files.open(query))?,
             held_logs: start_opening("held_logs", &threads, move |query| held_logs.open(query))?,
             jvm_data: start_opening("jvm_data", &threads, move |pid| jvm_data.open(*pid))?,
             filesystems: filesystems::start(&threads)?,
+            programs: start_answering("programs", &threads, move |pid| {
+                programs.describe(*pid).map(Given::Program)
+            })?,
             answers,
             wake,
             bucket: TokenBucket::new(OPENS_PER_SECOND, OPENS_BURST, Instant::now()),
@@ -175,6 +209,26 @@ impl Broker {
             return Err(Refusal::BadArgument);
         }
         enqueue(&self.jvm_data, connection, id, request.pid)
+    }
+
+    /// Asks what a process executes.
+    ///
+    /// # Errors
+    /// Refused at once: no number of a process, or too many requests.
+    pub fn describe(
+        &mut self,
+        connection: u64,
+        id: u64,
+        request: DescribeExecutable,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        if !self.bucket.take(now) {
+            return Err(Refusal::RateLimited);
+        }
+        if request.pid == 0 {
+            return Err(Refusal::BadArgument);
+        }
+        enqueue(&self.programs, connection, id, request.pid)
     }
 
     /// Asks for the space of a file system.
@@ -245,11 +299,20 @@ fn start_opening<T: Send + 'static>(
     answers: &Answers,
     mut open: impl FnMut(&T) -> Result<OwnedFd, Refusal> + Send + 'static,
 ) -> io::Result<SyncSender<Job<T>>> {
+    start_answering(name, answers, move |wanted| open(wanted).map(Given::File))
+}
+
+/// Starts a thread that answers what comes through the queue that is returned.
+fn start_answering<T: Send + 'static>(
+    name: &str,
+    answers: &Answers,
+    mut answer: impl FnMut(&T) -> Result<Given, Refusal> + Send + 'static,
+) -> io::Result<SyncSender<Job<T>>> {
     let (jobs, queue) = sync_channel::<Job<T>>(QUEUE_LENGTH);
     let answers = answers.clone();
     start_thread(name, move || {
         for job in queue {
-            let result = open(&job.wanted).map(Given::File);
+            let result = answer(&job.wanted);
             if !answers.give(job.connection, job.id, result) {
                 return;
             }

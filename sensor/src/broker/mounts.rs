@@ -114,8 +114,8 @@ impl Mounts {
     /// not keep the union from being unmounted.
     pub fn ways_to(&self, spot: &Spot) -> Vec<Way> {
         let upper = self.upper_of(spot);
-        let mut ways = upper.map_or_else(Vec::new, |upper| self.direct_ways_to(&upper));
-        ways.extend(self.direct_ways_to(spot));
+        let mut ways = upper.map_or_else(Vec::new, |upper| self.ways_in(&upper));
+        ways.extend(self.ways_in(spot));
         ways
     }
 
@@ -129,7 +129,8 @@ impl Mounts {
         self.spot(&upper.join(spot.path.strip_prefix("/").ok()?))
     }
 
-    fn direct_ways_to(&self, spot: &Spot) -> Vec<Way> {
+    /// The same, with what is in a union reached through the union.
+    pub fn ways_in(&self, spot: &Spot) -> Vec<Way> {
         let mut ways: Vec<Way> = self
             .0
             .iter()

@@ -74,7 +74,7 @@ pub(super) fn first<T, R>(
 }
 
 /// Walks to the directory, step by step so that no link is followed.
-fn enter(way: &Way) -> Result<OwnedFd, Refusal> {
+pub(super) fn enter(way: &Way) -> Result<OwnedFd, Refusal> {
     let mut here = open(&way.mount.point, DIRECTORY, Mode::empty()).map_err(refusal)?;
     for part in &way.below {
         here = openat(&here, part, DIRECTORY, Mode::empty()).map_err(refusal)?;

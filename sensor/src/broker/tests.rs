@@ -190,7 +190,7 @@ fn a_user_must_be_in_passwd_and_have_a_plain_home() {
 fn the_thread_answers_and_limits() {
     let root = tempfile::tempdir().unwrap();
     put(root.path(), "/etc/docker/daemon.json", "{}");
-    let mut broker = Broker::start(files(root.path()), &HeldLogs::default()).unwrap();
+    let mut broker = Broker::start(files(root.path()), Sources::default()).unwrap();
     let request = request(FileKind::DockerDaemon);
     let now = Instant::now();
     assert_eq!(broker.submit(7, 1, &request, now), Ok(()));
@@ -246,7 +246,7 @@ fn device_of_root() -> StatFilesystem {
 
 #[test]
 fn tells_how_full_a_file_system_is() {
-    let mut broker = Broker::start(files(Path::new("/")), &HeldLogs::default()).unwrap();
+    let mut broker = Broker::start(files(Path::new("/")), Sources::default()).unwrap();
     let now = Instant::now();
     assert_eq!(broker.stat(7, 1, device_of_root(), now), Ok(()));
     let answer = wait_for_answer(&broker);

@@ -11,8 +11,8 @@ use nix::unistd::{ForkResult, fork};
 use super::*;
 
 /// How a child ends that sets the filter and then does `action`.
-fn outcome(action: fn() -> c_long) -> WaitStatus {
-    let filter = filter(CALLS).unwrap();
+fn outcome(calls: &[Call], action: fn() -> c_long) -> WaitStatus {
+    let filter = filter(calls).unwrap();
     // SAFETY: between fork and _exit the child makes only system calls, and allocates nothing.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => waitpid(child, None).unwrap(),
@@ -30,7 +30,11 @@ fn outcome(action: fn() -> c_long) -> WaitStatus {
 }
 
 fn is_killed(action: fn() -> c_long) -> bool {
-    match outcome(action) {
+    is_killed_under(CALLS, action)
+}
+
+fn is_killed_under(calls: &[Call], action: fn() -> c_long) -> bool {
+    match outcome(calls, action) {
         WaitStatus::Signaled(_, Signal::SIGSYS, _) => true,
         WaitStatus::Exited(_, 0) => false,
         other => panic!("{other:?}"),
@@ -181,5 +185,50 @@ fn the_kernel_side_has_its_commands() {
             name != "LINK_CREATE",
             "{name}"
         );
+    }
+}
+
+#[test]
+fn who_has_programs_looked_at_forks_and_no_more() {
+    let fork = || {
+        // SAFETY: a copy of this process, which ends at once.
+        match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+            // SAFETY: it does not return.
+            0 => unsafe { libc::_exit(0) },
+            pid => pid,
+        }
+    };
+    assert!(!is_killed_under(EXAMINER_CALLS, fork));
+    let with_namespace = || {
+        let flags = libc::SIGCHLD | libc::CLONE_NEWUSER;
+        // SAFETY: it is killed.
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }
+    };
+    assert!(is_killed_under(EXAMINER_CALLS, with_namespace));
+    for action in [
+        || open(libc::O_RDONLY),
+        || raw(libc::SYS_clone3),
+        || raw(libc::SYS_execve),
+        || raw(libc::SYS_socket),
+        || raw(libc::SYS_kill),
+        || raw(libc::SYS_bpf),
+    ] {
+        assert!(is_killed_under(EXAMINER_CALLS, action));
+    }
+}
+
+#[test]
+fn who_looks_at_a_program_only_reads() {
+    assert!(!is_killed_under(READER_CALLS, || raw(libc::SYS_pread64)));
+    for action in [
+        || open(libc::O_RDONLY),
+        || raw(libc::SYS_write),
+        || raw(libc::SYS_sendmsg),
+        || raw(libc::SYS_recvmsg),
+        || raw(libc::SYS_clone),
+        || raw(libc::SYS_mmap),
+        || raw(libc::SYS_prctl),
+    ] {
+        assert!(is_killed_under(READER_CALLS, action));
     }
 }

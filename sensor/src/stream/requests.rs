@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use nodescope_schema::{
-    DecodeError, FilesystemReply, FromAggregator, MAX_PING_TARGETS, Refusal, Reply, Request,
-    RequestKind, decode_from_aggregator, encode_filesystem_reply, encode_reply,
+    DecodeError, ExecutableReply, FilesystemReply, FromAggregator, MAX_PING_TARGETS, Refusal,
+    Reply, Request, RequestKind, decode_from_aggregator, encode_executable_reply,
+    encode_filesystem_reply, encode_reply,
 };
 
 use super::client::{Client, Sent};
@@ -122,6 +123,9 @@ impl Requests {
                 self.broker
                     .open_jvm_data(client.number, request.id, open, now)
             }
+            RequestKind::DescribeExecutable(of) => {
+                self.broker.describe(client.number, request.id, of, now)
+            }
             RequestKind::Status => {
                 let turn = self.reply(request.id, Ok(None), client);
                 return if turn == Turn::Continue {
@@ -199,6 +203,14 @@ impl Requests {
                 encode_filesystem_reply(&FilesystemReply { id, space }),
                 None,
             ),
+            Ok(Some(Given::Program(program))) => {
+                let reply = ExecutableReply {
+                    id,
+                    name: &program.name,
+                    language: program.language,
+                };
+                (encode_executable_reply(&reply), None)
+            }
             Err(refusal) => {
                 let result = Err(refusal);
                 (encode_reply(&Reply { id, result }), None)

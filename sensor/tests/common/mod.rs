@@ -23,7 +23,7 @@ pub(crate) const CLIENT: &str = "nobody";
 pub(crate) const CLIENT_ID: u32 = 65534;
 
 /// How long the sensor may take to do something.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// True when the test can run; says why not.
 pub(crate) fn is_root() -> bool {

@@ -14,9 +14,9 @@ use nix::sys::socket::{
     socket,
 };
 use nodescope_schema::{
-    AggregatorHello, FromSensorSink, MAX_MESSAGE_BYTES, OpenFile, PROTOCOL_VERSION, Ping, Record,
-    Refusal, Reply, Request, RequestKind, SensorHello, SensorStatus, Verdict, decode_from_sensor,
-    encode_aggregator_hello, encode_request,
+    AggregatorHello, ExecutableReply, FromSensorSink, Language, MAX_MESSAGE_BYTES, OpenFile,
+    PROTOCOL_VERSION, Ping, Record, Refusal, Reply, Request, RequestKind, SensorHello,
+    SensorStatus, Verdict, decode_from_sensor, encode_aggregator_hello, encode_request,
 };
 use nodescope_sensor::packet;
 
@@ -29,6 +29,8 @@ pub(crate) struct Seen {
     pub(crate) begins: usize,
     pub(crate) ends: usize,
     pub(crate) replies: Vec<Reply>,
+    /// What processes execute, by the number of the request.
+    pub(crate) programs: BTreeMap<u64, (String, Language)>,
     pub(crate) losses: Vec<(String, u64)>,
     pub(crate) flows: usize,
     pub(crate) evicted: usize,
@@ -79,6 +81,16 @@ impl FromSensorSink for Seen {
 
     fn reply(&mut self, reply: Reply) {
         self.replies.push(reply);
+    }
+
+    fn executable_reply(&mut self, reply: ExecutableReply<'_>) {
+        let name = String::from_utf8_lossy(reply.name).into_owned();
+        self.programs.insert(reply.id, (name, reply.language));
+        let result = Ok(());
+        self.replies.push(Reply {
+            id: reply.id,
+            result,
+        });
     }
 }
 

@@ -54,6 +54,7 @@ container() {
     done
     expect "$(bytes_of /)" "$size" "container_id=$id" mount_point=/named
     expect 1 container_info "container_id=$id" "$(image_label "$runtime")"
+    expect 1 container_application_type "container_id=$id" application_type=rust
     check "$runtime runs a container that logs to the journal" quietly "$runtime" run --detach --name talker \
         --network host --log-driver journald load:1 /bin/nodescope-load log --count 400 --per-second 200 --hold yes
     expect_lines "/$runtime/talker" journald 400

@@ -17,7 +17,7 @@ family!(
     Container,
     "container_application_type",
     ["application_type"],
-    "Kind of program that a live process of the container is, guessed from its command line, always 1"
+    "Kind of program that a live process of the container is, guessed from its command line and from marks in its file, always 1"
 );
 family!(
     JVM_INFO,

@@ -14,8 +14,7 @@ use nodescope_schema::{
 };
 
 use super::super::*;
-use crate::broker::{Broker, Files};
-use crate::held_logs::HeldLogs;
+use crate::broker::{Broker, Files, Sources};
 use crate::socket::ClientUser;
 
 /// Cgroups with these numbers exist; polls tell of the last one.
@@ -115,7 +114,7 @@ pub(super) fn start(source: Fake, recording: Option<PathBuf>) -> Running {
     };
     let listener = Listener::bind(&directory.path().join("sock"), client).unwrap();
     let root = OwnedFd::from(std::fs::File::open(directory.path()).unwrap());
-    let broker = Broker::start(Files::new(root, client.uid), &HeldLogs::default()).unwrap();
+    let broker = Broker::start(Files::new(root, client.uid), Sources::default()).unwrap();
     let (stop, end) = nix::unistd::pipe().unwrap();
     let mut stream = Stream::new(Parts {
         source,

@@ -1,0 +1,121 @@
+//! Says what kind of program a process executes: the name of its file, and its language by the marks in it.
+//!
+//! Why the sensor: `/proc/PID/exe` is for who has `CAP_SYS_PTRACE`, and the file may be readable by its user alone. The
+//! kernel says which file it is, see [`crate::kernel::executables`]; it is reached through the sensor's own mounts, as
+//! everything else of a container is (see [`super::process_root`]), and must be that very file. It is looked at by a process
+//! without any right, see [`crate::examiner`], and closed again; nothing of it is given out but what is said here.
+//!
+//! Known limits: of a file on a file system that is mounted in the container's namespace alone, or by network, only the
+//! name is told.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::{SFlag, fstat};
+use nodescope_schema::{Language, Refusal};
+
+use super::Program;
+use super::mount_table::{Table, check_mount};
+use super::mounts::{Spot, Way};
+use super::process_root::{enter, first};
+use super::walk::{self, file_type, refusal};
+use crate::examiner::{ExamineError, Examiner};
+use crate::kernel::executables::{ExecutableFile, Executables};
+
+/// How long it is known what a file is: a file that nobody executes may become another one.
+const MAX_AGE: Duration = Duration::from_secs(600);
+/// Files that are known; with more, all are looked at again.
+const MAX_KNOWN: usize = 4096;
+
+/// Answers for processes.
+#[derive(Debug)]
+pub(super) struct Programs {
+    executables: Executables,
+    examiner: Option<Examiner>,
+    own_mounts: Table,
+    known: HashMap<ExecutableFile, (Instant, Language)>,
+}
+
+impl Programs {
+    pub(super) fn new(executables: Executables, examiner: Option<Examiner>) -> Self {
+        Self {
+            executables,
+            examiner,
+            own_mounts: Table::default(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// What a process executes.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] if there is no such process, [`Refusal::Busy`] while another file takes its time.
+    pub(super) fn describe(&mut self, pid: u32) -> Result<Program, Refusal> {
+        let file = self.executables.of(pid).map_err(|_| Refusal::Io)?;
+        let file = file.ok_or(Refusal::NotFound)?;
+        let name = file.path.file_name().unwrap_or_default().as_bytes();
+        Ok(Program {
+            name: name.to_vec(),
+            language: self.language(&file)?,
+        })
+    }
+
+    fn language(&mut self, file: &ExecutableFile) -> Result<Language, Refusal> {
+        let now = Instant::now();
+        if let Some((at, language)) = self.known.get(file)
+            && now.duration_since(*at) < MAX_AGE
+        {
+            return Ok(*language);
+        }
+        let language = self.look_at(file)?;
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(file.clone(), (now, language));
+        Ok(language)
+    }
+
+    /// A file that cannot be reached or read has no language that is known, and is not looked for again at once.
+    fn look_at(&mut self, file: &ExecutableFile) -> Result<Language, Refusal> {
+        let Ok(program) = self.open(file) else {
+            return Ok(Language::Unknown);
+        };
+        let Some(examiner) = &mut self.examiner else {
+            return Ok(Language::Unknown);
+        };
+        match examiner.language(program.as_fd()) {
+            Ok(language) => Ok(language),
+            Err(ExamineError::Failed) => Ok(Language::Unknown),
+            Err(ExamineError::Busy) => Err(Refusal::Busy),
+            Err(ExamineError::Ended) => Err(Refusal::Io),
+        }
+    }
+
+    fn open(&mut self, file: &ExecutableFile) -> Result<OwnedFd, Refusal> {
+        let (Some(directory), Some(name)) = (file.path.parent(), file.path.file_name()) else {
+            return Err(Refusal::NotFound);
+        };
+        let spot = Spot {
+            filesystem: file.filesystem,
+            path: Path::to_owned(directory),
+        };
+        let mounts = self.own_mounts.fresh().map_err(|_| Refusal::Io)?;
+        let ways = mounts.ways_in(&spot);
+        first(ways.iter(), |way| open_in(way, name, file.inode))
+    }
+}
+
+fn open_in(way: &Way, name: &OsStr, inode: u64) -> Result<OwnedFd, Refusal> {
+    let directory = enter(way)?;
+    let place = walk::place(directory.as_fd(), name)?;
+    check_mount(&place, &way.mount)?;
+    let stat = fstat(&place).map_err(refusal)?;
+    if file_type(&stat) != SFlag::S_IFREG || stat.st_ino != inode {
+        return Err(Refusal::NotFound);
+    }
+    walk::reopen(&place)
+}
