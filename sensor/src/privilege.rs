@@ -53,7 +53,7 @@ pub const CAPABILITIES: [Need; 11] = [
     need(
         Capability::CAP_DAC_READ_SEARCH,
         Phase::Kept,
-        "open files of rootless runtimes and Java virtual machines; reach mount points",
+        "open files of rootless runtimes and Java virtual machines, programs; reach mount points",
     ),
     need(
         Capability::CAP_SYS_ADMIN,

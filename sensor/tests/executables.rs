@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Peer, Seen, Sensor, Waited, is_root};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nodescope_schema::{DescribeExecutable, Language, Refusal, Reply, RequestKind};
 
 /// Offset of `e_shoff` in a 64-bit ELF file, where the table of sections is.
@@ -189,6 +190,35 @@ fn hostile_and_removed_files_have_a_name_only() {
     assert_eq!(describe(&mut peer, 5, 4_194_304), Err(Refusal::NotFound));
     // A kernel thread.
     assert_eq!(describe(&mut peer, 6, 2), Err(Refusal::NotFound));
+    sensor.serves();
+}
+
+/// As the root of a container is that begins.
+#[test]
+fn a_file_on_what_was_mounted_just_now() {
+    if !is_root() {
+        return;
+    }
+    let mut sensor = Sensor::start(&[]);
+    let mut peer = Peer::greeted(&sensor);
+    assert!(describe(&mut peer, 1, std::process::id()).is_ok());
+    // The table of mounts may be as old as that.
+    std::thread::sleep(Duration::from_millis(150));
+    let programs = Programs::new();
+    let point = programs.0.path();
+    mount(
+        Some("tmpfs"),
+        point,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=755"),
+    )
+    .unwrap();
+    let running = Running::start(&programs.with_section("new", ".go.buildinfo", "x"));
+    let answer = ("new".to_owned(), Language::Go);
+    assert_eq!(running.ask(&mut peer, 2), Ok(answer));
+    drop(running);
+    umount2(point, MntFlags::MNT_DETACH).unwrap();
     sensor.serves();
 }
 

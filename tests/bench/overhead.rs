@@ -94,7 +94,10 @@ fn measure_programs() {
     let _agent = Agent::start();
     let _measuring = enable_stats(Stats::RunTime).expect("Linux 5.8");
     let before = runs_of_programs();
-    let words = format!("round-trips --rounds {ROUND_TRIPS} --to {}", server.address());
+    let words = format!(
+        "round-trips --rounds {ROUND_TRIPS} --to {}",
+        server.address()
+    );
     load_json(&words);
     let after = runs_of_programs();
     println!(

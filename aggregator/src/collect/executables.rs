@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nodescope_schema::{DescribeExecutable, Refusal};
+use nodescope_schema::{DescribeExecutable, Language, Refusal};
 
 use crate::applications::{application_type_of_executable, application_type_of_language};
 use crate::broker::{Broker, Program};
@@ -15,7 +15,8 @@ use crate::containers::OpenError;
 
 /// How long an answer holds: a container's program may be exchanged.
 const MAX_AGE: Duration = Duration::from_secs(600);
-/// How long a process that the sensor did not find is not asked for again.
+/// How long a process is not asked for again that the sensor did not find, or whose file told nothing: it may have been out
+/// of reach.
 const MAX_AGE_OF_NOTHING: Duration = Duration::from_secs(60);
 /// Programs of all containers that are remembered; with more, all are asked for again.
 const MAX_KNOWN: usize = 16 << 10;
@@ -77,9 +78,11 @@ impl Executables {
 
     fn is_known(&self, key: &Key) -> bool {
         self.known.get(key).is_some_and(|(at, program)| {
-            let max_age = match program {
-                Some(_) => MAX_AGE,
-                None => MAX_AGE_OF_NOTHING,
+            let told = |program: &Program| program.language != Language::Unknown;
+            let max_age = if program.as_ref().is_some_and(told) {
+                MAX_AGE
+            } else {
+                MAX_AGE_OF_NOTHING
             };
             at.elapsed() < max_age
         })
@@ -101,8 +104,6 @@ fn types_of(program: &Program, has_type: bool) -> impl Iterator<Item = &'static 
 
 #[cfg(test)]
 mod tests {
-    use nodescope_schema::Language;
-
     use super::*;
 
     #[test]
@@ -130,13 +131,15 @@ mod tests {
         let long_ago = Instant::now().checked_sub(MAX_AGE_OF_NOTHING).unwrap();
         executables.known.insert(key("a"), (long_ago, None));
         assert!(!executables.is_known(&key("a")));
-        let program = Program {
-            name: Vec::new(),
-            language: Language::Go,
-        };
-        executables
-            .known
-            .insert(key("a"), (long_ago, Some(program)));
-        assert!(executables.is_known(&key("a")));
+        for (language, is_known) in [(Language::Go, true), (Language::Unknown, false)] {
+            let program = Program {
+                name: Vec::new(),
+                language,
+            };
+            executables
+                .known
+                .insert(key("a"), (long_ago, Some(program)));
+            assert_eq!(executables.is_known(&key("a")), is_known, "{language:?}");
+        }
     }
 }

@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::{SFlag, fstat};
@@ -20,7 +19,7 @@ use nodescope_schema::{Language, Refusal};
 
 use super::Program;
 use super::mount_table::{Table, check_mount};
-use super::mounts::{Spot, Way};
+use super::mounts::{Mounts, Spot, Way};
 use super::process_root::{enter, first};
 use super::walk::{self, file_type, refusal};
 use crate::examiner::{ExamineError, Examiner};
@@ -71,7 +70,16 @@ impl Programs {
         {
             return Ok(*language);
         }
-        let language = self.look_at(file)?;
+        // What cannot be reached now may be another time.
+        let (Ok(program), Some(examiner)) = (self.open(file), &mut self.examiner) else {
+            return Ok(Language::Unknown);
+        };
+        let language = match examiner.language(program.as_fd()) {
+            Ok(language) => language,
+            Err(ExamineError::Failed) => Language::Unknown,
+            Err(ExamineError::Busy) => return Err(Refusal::Busy),
+            Err(ExamineError::Ended) => return Err(Refusal::Io),
+        };
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();
         }
@@ -79,34 +87,26 @@ impl Programs {
         Ok(language)
     }
 
-    /// A file that cannot be reached or read has no language that is known, and is not looked for again at once.
-    fn look_at(&mut self, file: &ExecutableFile) -> Result<Language, Refusal> {
-        let Ok(program) = self.open(file) else {
-            return Ok(Language::Unknown);
-        };
-        let Some(examiner) = &mut self.examiner else {
-            return Ok(Language::Unknown);
-        };
-        match examiner.language(program.as_fd()) {
-            Ok(language) => Ok(language),
-            Err(ExamineError::Failed) => Ok(Language::Unknown),
-            Err(ExamineError::Busy) => Err(Refusal::Busy),
-            Err(ExamineError::Ended) => Err(Refusal::Io),
-        }
-    }
-
+    /// The root of a container that began just now is not in a table of mounts that is older.
     fn open(&mut self, file: &ExecutableFile) -> Result<OwnedFd, Refusal> {
-        let (Some(directory), Some(name)) = (file.path.parent(), file.path.file_name()) else {
-            return Err(Refusal::NotFound);
-        };
-        let spot = Spot {
-            filesystem: file.filesystem,
-            path: Path::to_owned(directory),
-        };
         let mounts = self.own_mounts.fresh().map_err(|_| Refusal::Io)?;
-        let ways = mounts.ways_in(&spot);
-        first(ways.iter(), |way| open_in(way, name, file.inode))
+        open_by(mounts, file).or_else(|_| {
+            let mounts = self.own_mounts.newest().map_err(|_| Refusal::Io)?;
+            open_by(mounts, file)
+        })
     }
+}
+
+fn open_by(mounts: &Mounts, file: &ExecutableFile) -> Result<OwnedFd, Refusal> {
+    let (Some(directory), Some(name)) = (file.path.parent(), file.path.file_name()) else {
+        return Err(Refusal::NotFound);
+    };
+    let spot = Spot {
+        filesystem: file.filesystem,
+        path: directory.to_owned(),
+    };
+    let ways = mounts.ways_in(&spot);
+    first(ways.iter(), |way| open_in(way, name, file.inode))
 }
 
 fn open_in(way: &Way, name: &OsStr, inode: u64) -> Result<OwnedFd, Refusal> {

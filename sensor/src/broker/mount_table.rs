@@ -11,6 +11,8 @@ use super::mounts::{Mount, Mounts, mount_id};
 
 /// How old the mount table may be.
 const TABLE_AGE: Duration = Duration::from_secs(2);
+/// The same for who has not found there what must have been mounted since; also a bound on how often it is read.
+const TABLE_AGE_OF_NEWS: Duration = Duration::from_millis(100);
 /// Longest mount table that is read: some 50,000 mounts.
 const MAX_TABLE_BYTES: u64 = 8 << 20;
 
@@ -21,9 +23,18 @@ pub(super) struct Table(Option<(Instant, Mounts)>);
 impl Table {
     /// The table of a moment ago at most.
     pub(super) fn fresh(&mut self) -> io::Result<&Mounts> {
+        self.younger_than(TABLE_AGE)
+    }
+
+    /// The table with what was mounted just now.
+    pub(super) fn newest(&mut self) -> io::Result<&Mounts> {
+        self.younger_than(TABLE_AGE_OF_NEWS)
+    }
+
+    fn younger_than(&mut self, age: Duration) -> io::Result<&Mounts> {
         let now = Instant::now();
         let read = match self.0.take() {
-            Some((at, mounts)) if now.duration_since(at) < TABLE_AGE => (at, mounts),
+            Some((at, mounts)) if now.duration_since(at) < age => (at, mounts),
             _ => (now, Mounts::parse(&read_file("/proc/self/mountinfo")?)),
         };
         Ok(&self.0.insert(read).1)
