@@ -5,7 +5,7 @@
 //!   BPF programs: waking up both ends varies by more than that;
 //! - 20,000 connects and closes a second over loopback: the rate reached (a busy machine reaches less), and CPU time of
 //!   both processes, each in percent of one core;
-//! - resident memory of both processes when idle.
+//! - memory of both processes, and of the one that the sensor has forked, when idle.
 //!
 //! Run it with `make bench` (root). Rounds without and with the sensor alternate, and the best of each is shown: other
 //! work on the machine only ever adds.
@@ -202,6 +202,22 @@ fn measure_idle() {
             ["VmRSS", "VmHWM"].map(|field| status_bytes(pid, field) / f64::from(1 << 20));
         println!("{name:<12} {resident:>12.1} MiB {peak:>12.1} MiB {cpu:>8.2} %");
     }
+    for helper in children(agent.pids()[0]) {
+        let share = field_bytes(&format!("/proc/{helper}/smaps_rollup"), "Pss");
+        println!(
+            "{:<12} {:>12.1} MiB, its share of what it has in common with the sensor",
+            "helper",
+            share / f64::from(1 << 20)
+        );
+    }
+}
+
+/// Processes that a process has forked.
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = fs::read_to_string(path).expect("CONFIG_PROC_CHILDREN");
+    let pids = text.split_whitespace().map(str::parse);
+    pids.map(|pid| pid.expect("a number")).collect()
 }
 
 fn load_json(words: &str) -> Vec<(String, f64)> {
@@ -223,7 +239,12 @@ fn least(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 fn status_bytes(pid: u32, field: &str) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    field_bytes(&format!("/proc/{pid}/status"), field)
+}
+
+/// A field that is in KiB.
+fn field_bytes(path: &str, field: &str) -> f64 {
+    let text = fs::read_to_string(path).expect("the process lives");
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
