@@ -1,6 +1,7 @@
 //! Forks a process that helps the sensor with fewer rights than it, or with other ones.
 #![expect(unsafe_code, reason = "fork, signal, close_range and _exit")]
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,12 +10,12 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
-/// Forks it: with these descriptors and the standard ones it runs `body`, and ends when that does or the sensor. To be
-/// called while there is one thread.
+/// Forks it: with these descriptors and the standard ones it runs `body`, and ends when that does or the sensor. Tools that
+/// list processes show it by this name, of 15 bytes at most. To be called while there is one thread.
 ///
 /// # Errors
 /// The kernel gives no process.
-pub(crate) fn start(kept: Vec<RawFd>, body: impl FnOnce()) -> io::Result<()> {
+pub(crate) fn start(name: &CStr, kept: Vec<RawFd>, body: impl FnOnce()) -> io::Result<()> {
     // Nobody waits for helpers, so the kernel is not to keep their status: what they write to says that they ended.
     // SAFETY: no handler is installed.
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) }?;
@@ -26,7 +27,7 @@ pub(crate) fn start(kept: Vec<RawFd>, body: impl FnOnce()) -> io::Result<()> {
         ForkResult::Child => {
             close_all_but(kept);
             let _ = catch_unwind(AssertUnwindSafe(|| {
-                if ends_with(sensor) {
+                if ends_with(sensor) && prctl::set_name(name).is_ok() {
                     body();
                 }
             }));

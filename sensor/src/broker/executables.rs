@@ -23,6 +23,7 @@ use super::mounts::{Mounts, Spot, Way};
 use super::process_root::{enter, first};
 use super::walk::{self, file_type, refusal};
 use crate::examiner::{ExamineError, Examiner};
+use crate::exit::say;
 use crate::kernel::executables::{ExecutableFile, Executables};
 
 /// How long it is known what a file is: a file that nobody executes may become another one.
@@ -78,7 +79,13 @@ impl Programs {
             Ok(language) => language,
             Err(ExamineError::Failed) => Language::Unknown,
             Err(ExamineError::Busy) => return Err(Refusal::Busy),
-            Err(ExamineError::Ended) => return Err(Refusal::Io),
+            Err(error @ ExamineError::Ended) => {
+                say(format_args!(
+                    "{error}; the languages of programs are not known until a restart"
+                ));
+                self.examiner = None;
+                return Ok(Language::Unknown);
+            }
         };
         if self.known.len() >= MAX_KNOWN {
             self.known.clear();

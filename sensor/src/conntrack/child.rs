@@ -5,6 +5,7 @@
 //! only the system calls of [`seccomp::FOLLOWER_CALLS`](crate::seccomp::FOLLOWER_CALLS). It reads nothing but the kernel's
 //! messages and ends with the sensor. When it ends by itself the sensor goes on without it and says so in the hook's verdict.
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -17,6 +18,7 @@ use super::follow::{Follower, Sink, Totals};
 use super::socket::Socket;
 use crate::{helper, privilege, seccomp};
 
+const NAME: &CStr = c"nodescope-nat";
 /// Events that may wait: about ten thousand.
 const EVENT_BUFFER_BYTES: usize = 4 << 20;
 /// Reads of the pipe in one go.
@@ -43,7 +45,7 @@ impl Child {
         let mut kept = sink.descriptors();
         kept.extend([events.as_fd(), dumps.as_fd(), report.as_fd()]);
         let kept = kept.iter().map(AsRawFd::as_raw_fd).collect();
-        helper::start(kept, || {
+        helper::start(NAME, kept, || {
             serve(Follower::new(events, dumps, sink), &report);
         })?;
         Ok(Self {

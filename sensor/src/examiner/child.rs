@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "clone and signal")]
 
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -24,6 +25,7 @@ use super::elf::{self, ReadAt};
 use super::{ANSWER_BYTES, QUESTION_BYTES};
 use crate::{helper, privilege, seccomp};
 
+const NAME: &CStr = c"nodescope-exam";
 /// Longest time for one file.
 pub(super) const SECONDS: u32 = 2;
 /// More than the sensor has mapped when it starts, of which this is a copy.
@@ -54,7 +56,7 @@ pub(super) fn decode(status: u8) -> Option<Language> {
 pub(super) fn start() -> io::Result<OwnedFd> {
     let kind = SockType::SeqPacket;
     let (ours, theirs) = socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?;
-    helper::start(vec![theirs.as_raw_fd()], || {
+    helper::start(NAME, vec![theirs.as_raw_fd()], || {
         if let Ok(reader) = confine() {
             serve(&theirs, &reader);
         }

@@ -19,30 +19,36 @@ fn start() -> Sensor {
 }
 
 /// What `/proc` says of a process in one line.
-fn field<'a>(status: &'a str, name: &str) -> &'a str {
+pub(crate) fn field<'a>(status: &'a str, name: &str) -> &'a str {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.unwrap().trim_start_matches(':').trim()
 }
 
-/// The only child of the sensor.
 fn follower(sensor: &Sensor) -> u32 {
+    child(sensor, "nodescope-nat")
+}
+
+/// The child of the sensor that has this name.
+pub(crate) fn child(sensor: &Sensor, name: &str) -> u32 {
     let parent = sensor.child.id().to_string();
-    let mut children = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap() {
-        let path = entry.unwrap().path();
-        let Ok(status) = fs::read_to_string(path.join("status")) else {
-            continue;
-        };
-        if field(&status, "PPid") == parent {
-            children.push(field(&status, "Pid").parse().unwrap());
-        }
-    }
-    assert_eq!(children.len(), 1, "{children:?}: {}", sensor.log());
-    children[0]
+    let found = || {
+        let statuses = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let path = entry.unwrap().path();
+            fs::read_to_string(path.join("status")).ok()
+        });
+        let mut of_sensor = statuses
+            .filter(|status| field(status, "PPid") == parent && field(status, "Name") == name);
+        of_sensor
+            .next()
+            .map(|status| field(&status, "Pid").parse().unwrap())
+    };
+    // It names itself after the sensor has gone on.
+    assert!(eventually(|| found().is_some()), "{}", sensor.log());
+    found().unwrap()
 }
 
 /// Whether something comes to be so in time.
-fn eventually(is_so: impl Fn() -> bool) -> bool {
+pub(crate) fn eventually(is_so: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
@@ -51,7 +57,7 @@ fn eventually(is_so: impl Fn() -> bool) -> bool {
 }
 
 /// Whether it runs no more; what is left of an orphan is process 1's to remove.
-fn has_ended(pid: u32) -> bool {
+pub(crate) fn has_ended(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/status"))
         .map_or(true, |status| field(&status, "State").starts_with('Z'))
 }

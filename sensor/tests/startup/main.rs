@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod examiner;
 mod follower;
 mod lacking;
 mod life;
