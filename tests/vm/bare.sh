@@ -58,6 +58,7 @@ fetch_source() {
 
 # In mount namespaces of their own, so that nothing of it is seen outside, and with the root pivoted: in a mere chroot no
 # container could be started. Process 1 is the machine's; its mounts would be those of this system if this one had booted.
+# The other /proc is for rootless runtimes: who sees none without anything on it may mount none.
 enter() {
     # shellcheck disable=SC2016 # for the inner shell
     env --ignore-environment HOME=/srv CARGO_HOME=/srv/cargo TERM=dumb LANG=C.UTF-8 \
@@ -74,6 +75,8 @@ enter() {
             mkdir -p old
             pivot_root . old
             umount -l /old
+            mkdir -p /srv/proc
+            mount -t proc proc /srv/proc
             mount --bind "/proc/$$/mountinfo" /proc/1/mountinfo
             exec bash /srv/bare-job.sh "$@"' bare "$root" "$(rustc --print sysroot)" "$@"
 }
