@@ -63,11 +63,9 @@ impl JvmStatistics {
             .ok_or(PerfDataError::NotReady)?;
         let seconds = |name: &str| seconds(&data, name);
         Ok(Self {
-            command: printable(command, MAX_COMMAND_BYTES),
-            java_version: printable(
-                data.text("java.property.java.version").unwrap_or_default(),
-                MAX_NAME_BYTES,
-            ),
+            // Arguments can hold passwords, so they are treated like a log message.
+            command: printable(command, MAX_COMMAND_BYTES, true),
+            java_version: name(data.text("java.property.java.version").unwrap_or_default()),
             heap_size_bytes: spaces(&data, "capacity"),
             heap_used_bytes: spaces(&data, "used"),
             heap_max_bytes: heap_max(&data),
@@ -107,9 +105,9 @@ fn heap_max(data: &PerfData<'_>) -> Option<u64> {
 /// Name and time of a collector, if there is one with this number.
 fn collector(data: &PerfData<'_>, number: u32) -> Option<(String, f64)> {
     let prefix = format!("sun.gc.collector.{number}");
-    let name = data.text(&format!("{prefix}.name"))?;
+    let text = data.text(&format!("{prefix}.name"))?;
     let seconds = seconds(data, &format!("{prefix}.time"))?;
-    (!name.is_empty()).then(|| (printable(name, MAX_NAME_BYTES), seconds))
+    (!text.is_empty()).then(|| (name(text), seconds))
 }
 
 /// A value in ticks of the machine's clock.
@@ -118,13 +116,13 @@ fn seconds(data: &PerfData<'_>, name: &str) -> Option<f64> {
     Some(data.number(name)? as f64 / frequency as f64)
 }
 
-/// Arguments can hold passwords, so text is treated like a log message.
-fn printable(text: &[u8], max_bytes: usize) -> String {
-    let options = SampleOptions {
-        max_bytes,
-        mask: true,
-    };
-    sample(text, &options)
+/// What the machine itself has put there. Four numbers are a version and no address.
+fn name(text: &[u8]) -> String {
+    printable(text, MAX_NAME_BYTES, false)
+}
+
+fn printable(text: &[u8], max_bytes: usize, mask: bool) -> String {
+    sample(text, &SampleOptions { max_bytes, mask })
 }
 
 #[cfg(test)]

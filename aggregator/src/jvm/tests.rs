@@ -13,7 +13,7 @@ const COMMON: [(&str, Written<'_>); 5] = [
         "sun.rt.javaCommand",
         Text("app.Main --password hunter2 /srv/app.conf"),
     ),
-    ("java.property.java.version", Text("17.0.15")),
+    ("java.property.java.version", Text("21.0.13.1")),
     ("sun.os.hrt.frequency", Number(1_000_000_000)),
     ("sun.rt.safepointTime", Number(2_500_000_000)),
     ("sun.rt.safepointSyncTime", Number(500_000_000)),
@@ -53,7 +53,7 @@ fn a_machine_with_two_generations() {
     ]);
     let wanted = JvmStatistics {
         command: "app.Main --password *** /srv/app.conf".to_owned(),
-        java_version: "17.0.15".to_owned(),
+        java_version: "21.0.13.1".to_owned(),
         heap_size_bytes: 60 << 20,
         heap_used_bytes: 43 << 19,
         heap_max_bytes: Some(64 << 20),
