@@ -106,6 +106,15 @@ impl Run {
         pids.filter(is_ours).collect()
     }
 
+    /// The same without the sensor's helpers, which have names of their own.
+    fn main_pids(&self, program: &str) -> Vec<i32> {
+        let is_main = |pid: &i32| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            program.starts_with(name.trim_end())
+        };
+        self.pids(program).into_iter().filter(is_main).collect()
+    }
+
     fn status(&self, path: &str) -> Option<u16> {
         let address = self.listen.parse().expect("an address");
         http_get(address, path, &[])
@@ -148,13 +157,13 @@ fn comes_up_survives_and_goes() {
         );
     }
     for program in ["nodescope-sensor", "nodescope-aggregator"] {
-        let [old] = run.pids(program)[..] else {
-            panic!("{program}: {:?}", run.pids(program))
+        let [old] = run.main_pids(program)[..] else {
+            panic!("{program}: {:?}", run.main_pids(program))
         };
         let killed = nix::sys::signal::kill(nix::unistd::Pid::from_raw(old), Signal::SIGKILL);
         killed.expect("it runs");
         eventually("it is started again", || {
-            run.pids(program)
+            run.main_pids(program)
                 .iter()
                 .any(|pid| *pid != old)
                 .then_some(())
