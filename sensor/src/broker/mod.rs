@@ -202,13 +202,8 @@ impl Broker {
         request: OpenJvmData,
         now: Instant,
     ) -> Result<(), Refusal> {
-        if !self.bucket.take(now) {
-            return Err(Refusal::RateLimited);
-        }
-        if request.pid == 0 {
-            return Err(Refusal::BadArgument);
-        }
-        enqueue(&self.jvm_data, connection, id, request.pid)
+        let pid = self.process(request.pid, now)?;
+        enqueue(&self.jvm_data, connection, id, pid)
     }
 
     /// Asks what a process executes.
@@ -222,13 +217,18 @@ impl Broker {
         request: DescribeExecutable,
         now: Instant,
     ) -> Result<(), Refusal> {
+        let pid = self.process(request.pid, now)?;
+        enqueue(&self.programs, connection, id, pid)
+    }
+
+    fn process(&mut self, pid: u32, now: Instant) -> Result<u32, Refusal> {
         if !self.bucket.take(now) {
             return Err(Refusal::RateLimited);
         }
-        if request.pid == 0 {
+        if pid == 0 {
             return Err(Refusal::BadArgument);
         }
-        enqueue(&self.programs, connection, id, request.pid)
+        Ok(pid)
     }
 
     /// Asks for the space of a file system.
