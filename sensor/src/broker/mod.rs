@@ -1,6 +1,7 @@
 //! The file broker: opens the files of a closed table for the client, the logs that processes hold open, see [`held_logs`],
 //! and the performance data of Java virtual machines, see [`jvm`]; tells how full file systems are, see [`filesystems`],
-//! and what kind of program a process executes, see [`executables`]. Each in a thread of its own, so that a slow file system never holds up the stream.
+//! and what kind of program a process executes, see [`executables`]. Each in a thread of its own, so that a slow file
+//! system never holds up the stream.
 //!
 //! [`arguments`] checks a request's form, [`kinds`] says which paths it means, [`walk`] opens one of them safely. Each
 //! thread has a queue of [`QUEUE_LENGTH`] requests; when it is full, or more come than [`OPENS_PER_SECOND`] in all, the
