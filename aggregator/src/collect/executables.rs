@@ -18,6 +18,9 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 /// How long a process is not asked for again that the sensor did not find, or whose file told nothing: it may have been out
 /// of reach.
 const MAX_AGE_OF_NOTHING: Duration = Duration::from_secs(60);
+/// How long nothing is asked after an answer did not come in time: a program on a file system that hangs must not hold up
+/// the looks at all containers, one after the other.
+const PAUSE: Duration = Duration::from_secs(60);
 /// Programs of all containers that are remembered; with more, all are asked for again.
 const MAX_KNOWN: usize = 16 << 10;
 /// Programs of a container asked for in one look.
@@ -42,6 +45,8 @@ type Key = (Arc<str>, Vec<u8>);
 #[derive(Debug, Default)]
 pub(super) struct Executables {
     known: HashMap<Key, (Instant, Option<Program>)>,
+    /// When an answer last did not come in time.
+    timed_out: Option<Instant>,
 }
 
 impl Executables {
@@ -53,11 +58,12 @@ impl Executables {
         processes: &[Process],
     ) -> Vec<&'static str> {
         let mut types = Vec::new();
-        let mut questions = 0..PROGRAMS_PER_LOOK;
+        let mut questions = self.may_ask();
         for process in processes {
             let command = process.command.iter().take(MAX_COMMAND_BYTES);
             let key = (Arc::clone(container), command.copied().collect());
-            if !self.is_known(&key) && questions.next().is_some() {
+            if questions > 0 && !self.is_known(&key) {
+                questions -= 1;
                 let of = DescribeExecutable { pid: process.pid };
                 match broker.describe_executable(of).await {
                     Ok(program) => self.remember(key.clone(), Some(program)),
@@ -66,7 +72,12 @@ impl Executables {
                         self.remember(key.clone(), None);
                     }
                     // What was answered before is better than nothing.
-                    Err(_) => questions = 0..0,
+                    Err(error) => {
+                        if matches!(error, OpenError::TimedOut) {
+                            self.timed_out = Some(Instant::now());
+                        }
+                        questions = 0;
+                    }
                 }
             }
             if let Some((_, Some(program))) = self.known.get(&key) {
@@ -74,6 +85,14 @@ impl Executables {
             }
         }
         types
+    }
+
+    /// Questions for one look.
+    fn may_ask(&self) -> usize {
+        match self.timed_out {
+            Some(at) if at.elapsed() < PAUSE => 0,
+            _ => PROGRAMS_PER_LOOK,
+        }
     }
 
     fn is_known(&self, key: &Key) -> bool {
@@ -119,6 +138,16 @@ mod tests {
         assert!(types(&python, true).is_empty());
         let prometheus = program(b"prometheus", Language::Go);
         assert_eq!(types(&prometheus, true), ["golang"]);
+    }
+
+    #[test]
+    fn a_sensor_that_does_not_answer_is_left_alone_for_a_while() {
+        let mut executables = Executables::default();
+        assert_eq!(executables.may_ask(), PROGRAMS_PER_LOOK);
+        executables.timed_out = Some(Instant::now());
+        assert_eq!(executables.may_ask(), 0);
+        executables.timed_out = Instant::now().checked_sub(PAUSE);
+        assert_eq!(executables.may_ask(), PROGRAMS_PER_LOOK);
     }
 
     #[test]
