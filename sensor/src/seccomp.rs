@@ -191,28 +191,18 @@ pub const CALLS: &[Call] = &[
     call(libc::SYS_exit_group, When::Always, "end of the process"),
 ];
 
-/// Commands of `bpf(2)` of the process that follows connection tracking events: it reads, writes and deletes entries.
-const FOLLOWER_BPF_COMMANDS: [u64; 3] = [1, 2, 3];
-
-/// Every call of the process that follows connection tracking events, see [`crate::conntrack::child`].
-pub const FOLLOWER_CALLS: &[Call] = &[
-    #[cfg(target_arch = "x86_64")]
-    call(libc::SYS_poll, When::Always, "waits for events"),
-    call(libc::SYS_ppoll, When::Always, "waits for events"),
+/// What every helper of the sensor calls.
+pub const HELPER_CALLS: &[Call] = &[
+    call(
+        libc::SYS_write,
+        When::Always,
+        "what it tells the sensor, and why it ends",
+    ),
     call(
         libc::SYS_restart_syscall,
         When::Always,
         "a wait that a stop signal interrupted",
     ),
-    call(libc::SYS_clock_gettime, When::Always, "deadlines"),
-    call(libc::SYS_recvfrom, When::Always, "events and dumps"),
-    call(libc::SYS_sendto, When::Always, "the request for a dump"),
-    call(
-        libc::SYS_bpf,
-        When::OneOf(0, &FOLLOWER_BPF_COMMANDS),
-        "writes translations",
-    ),
-    call(libc::SYS_write, When::Always, "totals, and why it ends"),
     call(libc::SYS_brk, When::Always, "allocator"),
     call(libc::SYS_mmap, When::BitsClear(2, EXECUTABLE), "allocator"),
     call(libc::SYS_mremap, When::Always, "allocator"),
@@ -221,15 +211,33 @@ pub const FOLLOWER_CALLS: &[Call] = &[
     call(libc::SYS_exit_group, When::Always, "its end"),
 ];
 
+/// Commands of `bpf(2)` of the process that follows connection tracking events: it reads, writes and deletes entries.
+const FOLLOWER_BPF_COMMANDS: [u64; 3] = [1, 2, 3];
+
+/// With [`HELPER_CALLS`], every call of the process that follows connection tracking events, see
+/// [`crate::conntrack::child`].
+pub const FOLLOWER_CALLS: &[Call] = &[
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_poll, When::Always, "waits for events"),
+    call(libc::SYS_ppoll, When::Always, "waits for events"),
+    call(libc::SYS_clock_gettime, When::Always, "deadlines"),
+    call(libc::SYS_recvfrom, When::Always, "events and dumps"),
+    call(libc::SYS_sendto, When::Always, "the request for a dump"),
+    call(
+        libc::SYS_bpf,
+        When::OneOf(0, &FOLLOWER_BPF_COMMANDS),
+        "writes translations",
+    ),
+];
+
 /// Flags of `clone` as the process that has files looked at gives them: no thread, no namespace.
 const FORK_FLAGS: [u64; 1] = [libc::SIGCHLD as u64];
 const EXAMINER_PRCTLS: [u64; 1] = [libc::PR_SET_NO_NEW_PRIVS as u64];
 
-/// Every call of the process that has files looked at, and of its children until they give up more: see
-/// [`crate::examiner`].
+/// With [`HELPER_CALLS`], every call of the process that has files looked at, and of its children until they give up
+/// more: see [`crate::examiner`].
 pub const EXAMINER_CALLS: &[Call] = &[
     call(libc::SYS_recvmsg, When::Always, "questions"),
-    call(libc::SYS_write, When::Always, "answers, and why it ends"),
     call(libc::SYS_close, When::Always, "the file"),
     call(
         libc::SYS_fcntl,
@@ -242,11 +250,6 @@ pub const EXAMINER_CALLS: &[Call] = &[
         "a child for each file",
     ),
     call(libc::SYS_wait4, When::Always, "its status"),
-    call(
-        libc::SYS_restart_syscall,
-        When::Always,
-        "a wait that a stop signal interrupted",
-    ),
     #[cfg(target_arch = "x86_64")]
     call(libc::SYS_alarm, When::Always, "child: its time"),
     call(libc::SYS_setitimer, When::Always, "child: its time"),
@@ -257,12 +260,6 @@ pub const EXAMINER_CALLS: &[Call] = &[
     ),
     call(libc::SYS_seccomp, When::Always, "child: its own filter"),
     call(libc::SYS_pread64, When::Always, "child: the file"),
-    call(libc::SYS_brk, When::Always, "allocator"),
-    call(libc::SYS_mmap, When::BitsClear(2, EXECUTABLE), "allocator"),
-    call(libc::SYS_mremap, When::Always, "allocator"),
-    call(libc::SYS_munmap, When::Always, "allocator"),
-    call(libc::SYS_madvise, When::Always, "allocator"),
-    call(libc::SYS_exit_group, When::Always, "its end"),
 ];
 
 /// Every call of a process that looks at a file.
@@ -291,7 +288,7 @@ pub enum SeccompError {
 /// # Errors
 /// See [`SeccompError`]; nothing is restricted then.
 pub fn restrict() -> Result<(), SeccompError> {
-    apply_filter_all_threads(&filter(CALLS)?).map_err(SeccompError::Apply)
+    apply_filter_all_threads(&filter(&[CALLS])?).map_err(SeccompError::Apply)
 }
 
 /// The same with [`FOLLOWER_CALLS`].
@@ -299,7 +296,7 @@ pub fn restrict() -> Result<(), SeccompError> {
 /// # Errors
 /// See [`SeccompError`].
 pub fn restrict_follower() -> Result<(), SeccompError> {
-    apply_filter_all_threads(&filter(FOLLOWER_CALLS)?).map_err(SeccompError::Apply)
+    apply_filter_all_threads(&filter(&[HELPER_CALLS, FOLLOWER_CALLS])?).map_err(SeccompError::Apply)
 }
 
 /// The same with [`EXAMINER_CALLS`].
@@ -307,7 +304,7 @@ pub fn restrict_follower() -> Result<(), SeccompError> {
 /// # Errors
 /// See [`SeccompError`].
 pub fn restrict_examiner() -> Result<(), SeccompError> {
-    apply_filter_all_threads(&filter(EXAMINER_CALLS)?).map_err(SeccompError::Apply)
+    apply_filter_all_threads(&filter(&[HELPER_CALLS, EXAMINER_CALLS])?).map_err(SeccompError::Apply)
 }
 
 /// The filter that leaves only [`READER_CALLS`], to be set later.
@@ -315,12 +312,12 @@ pub fn restrict_examiner() -> Result<(), SeccompError> {
 /// # Errors
 /// [`SeccompError::Compile`].
 pub fn reader_filter() -> Result<BpfProgram, SeccompError> {
-    Ok(filter(READER_CALLS)?)
+    Ok(filter(&[READER_CALLS])?)
 }
 
-fn filter(calls: &[Call]) -> Result<BpfProgram, BackendError> {
+fn filter(lists: &[&[Call]]) -> Result<BpfProgram, BackendError> {
     let mut rules = BTreeMap::new();
-    for call in calls {
+    for call in lists.iter().copied().flatten() {
         rules.insert(call.number, rules_of(&call.when)?);
     }
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;

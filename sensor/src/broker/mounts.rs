@@ -129,7 +129,7 @@ impl Mounts {
         self.spot(&upper.join(spot.path.strip_prefix("/").ok()?))
     }
 
-    /// The same, with what is in a union reached through the union.
+    /// Ways to a directory where it is, as [`Self::ways_to`] has them: what is in a union is reached through the union.
     pub fn ways_in(&self, spot: &Spot) -> Vec<Way> {
         let mut ways: Vec<Way> = self
             .0

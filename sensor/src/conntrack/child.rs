@@ -2,7 +2,7 @@
 //!
 //! It is forked while the sensor starts, keeps five descriptors (two netlink sockets, the two maps of connections under
 //! way, a pipe for its totals), `CAP_NET_ADMIN` for dumps and `CAP_BPF` for the maps (needed before Linux 5.19), and then
-//! only the system calls of [`seccomp::FOLLOWER_CALLS`](crate::seccomp::FOLLOWER_CALLS). It reads nothing but the kernel's
+//! only the system calls of [`seccomp::FOLLOWER_CALLS`] and [`seccomp::HELPER_CALLS`]. It reads nothing but the kernel's
 //! messages and ends with the sensor. When it ends by itself the sensor goes on without it and says so in the hook's verdict.
 use std::collections::HashSet;
 use std::ffi::CStr;

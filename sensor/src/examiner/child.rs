@@ -1,7 +1,7 @@
 //! The process that has files looked at, each by a child of its own, and that child.
 //!
-//! Both have no capability, and only the system calls of [`seccomp::EXAMINER_CALLS`] and [`seccomp::READER_CALLS`]. The
-//! first never reads a file; the second has one descriptor that it can read, and says what it found by its status.
+//! Neither has a capability. The one has the system calls of [`seccomp::EXAMINER_CALLS`] and [`seccomp::HELPER_CALLS`], the
+//! other those of [`seccomp::READER_CALLS`]. The first never reads a file; the second has one descriptor that it can read, and says what it found by its status.
 #![expect(unsafe_code, reason = "clone and signal")]
 
 use std::collections::HashSet;

@@ -11,8 +11,8 @@ use nix::unistd::{ForkResult, fork};
 use super::*;
 
 /// How a child ends that sets the filter and then does `action`.
-fn outcome(calls: &[Call], action: fn() -> c_long) -> WaitStatus {
-    let filter = filter(calls).unwrap();
+fn outcome(lists: &[&[Call]], action: fn() -> c_long) -> WaitStatus {
+    let filter = filter(lists).unwrap();
     // SAFETY: between fork and _exit the child makes only system calls, and allocates nothing.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => waitpid(child, None).unwrap(),
@@ -30,11 +30,11 @@ fn outcome(calls: &[Call], action: fn() -> c_long) -> WaitStatus {
 }
 
 fn is_killed(action: fn() -> c_long) -> bool {
-    is_killed_under(CALLS, action)
+    is_killed_under(&[CALLS], action)
 }
 
-fn is_killed_under(calls: &[Call], action: fn() -> c_long) -> bool {
-    match outcome(calls, action) {
+fn is_killed_under(lists: &[&[Call]], action: fn() -> c_long) -> bool {
+    match outcome(lists, action) {
         WaitStatus::Signaled(_, Signal::SIGSYS, _) => true,
         WaitStatus::Exited(_, 0) => false,
         other => panic!("{other:?}"),
@@ -188,6 +188,8 @@ fn the_kernel_side_has_its_commands() {
     }
 }
 
+const EXAMINER: &[&[Call]] = &[HELPER_CALLS, EXAMINER_CALLS];
+
 #[test]
 fn who_has_programs_looked_at_forks_and_no_more() {
     let fork = || {
@@ -198,13 +200,13 @@ fn who_has_programs_looked_at_forks_and_no_more() {
             pid => pid,
         }
     };
-    assert!(!is_killed_under(EXAMINER_CALLS, fork));
+    assert!(!is_killed_under(EXAMINER, fork));
     let with_namespace = || {
         let flags = libc::SIGCHLD | libc::CLONE_NEWUSER;
         // SAFETY: it is killed.
         unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) }
     };
-    assert!(is_killed_under(EXAMINER_CALLS, with_namespace));
+    assert!(is_killed_under(EXAMINER, with_namespace));
     for action in [
         || open(libc::O_RDONLY),
         || raw(libc::SYS_clone3),
@@ -213,13 +215,13 @@ fn who_has_programs_looked_at_forks_and_no_more() {
         || raw(libc::SYS_kill),
         || raw(libc::SYS_bpf),
     ] {
-        assert!(is_killed_under(EXAMINER_CALLS, action));
+        assert!(is_killed_under(EXAMINER, action));
     }
 }
 
 #[test]
 fn who_looks_at_a_program_only_reads() {
-    assert!(!is_killed_under(READER_CALLS, || raw(libc::SYS_pread64)));
+    assert!(!is_killed_under(&[READER_CALLS], || raw(libc::SYS_pread64)));
     for action in [
         || open(libc::O_RDONLY),
         || raw(libc::SYS_write),
@@ -229,6 +231,6 @@ fn who_looks_at_a_program_only_reads() {
         || raw(libc::SYS_mmap),
         || raw(libc::SYS_prctl),
     ] {
-        assert!(is_killed_under(READER_CALLS, action));
+        assert!(is_killed_under(&[READER_CALLS], action));
     }
 }
