@@ -32,7 +32,7 @@
 #define SETTLEMENTS_MAX 65536
 #define OLDER_TRANSLATIONS_MAX 262144
 #define LOG_CANDIDATES_MAX 8192
-#define EXECUTABLES_MAX 4096
+#define EXECUTABLES_MAX 16384
 #define EVENTS_BYTES (256 * 1024)
 
 /* Where a process runs: inodes in the v2 tree and in the watched v1 hierarchy (0: none). */
@@ -241,14 +241,13 @@ struct held_log {
 };
 
 /*
- * What scan_executables prints for each process. Where `names` is not 0 a struct executable_path follows: it is there
+ * What scan_executables prints for each process. As many names as `names` says follow, of EXECUTABLE_NAME_BYTES each:
  * for the first process of each file in a scan.
  */
 struct executable {
 	__u64 inode;
 	__u32 device;
 	__u32 pid;
-	/* How many of the names on the path mean something. */
 	__u32 names;
 	__u32 reserved;
 };

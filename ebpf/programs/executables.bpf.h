@@ -28,8 +28,7 @@ int scan_executables(struct bpf_iter__task *ctx)
 	struct executable_output *out;
 	struct executable_key key = {};
 	struct dentry *dentry;
-	__u32 zero = 0, one = 1;
-	long err;
+	__u32 zero = 0, one = 1, names = 0;
 
 	if (!task || !is_leader(task) || is_kernel_thread(task))
 		return 0;
@@ -42,15 +41,11 @@ int scan_executables(struct bpf_iter__task *ctx)
 	out->executable.inode = key.inode;
 	out->executable.device = key.device;
 	out->executable.pid = BPF_CORE_READ(task, tgid);
-	out->executable.names = 0;
 	if (bpf_map_update_elem(&executables, &key, &one, BPF_NOEXIST) != -EEXIST)
-		out->executable.names = fill_names(&out->path, dentry);
-	if (out->executable.names)
-		err = bpf_seq_write(ctx->meta->seq, out, sizeof(*out));
-	else
-		err = bpf_seq_write(ctx->meta->seq, out, sizeof(out->executable));
+		names = fill_names(&out->path, dentry);
+	out->executable.names = names;
 	/* Without room in its buffer the kernel comes again with the same task. */
-	if (err)
+	if (bpf_seq_write(ctx->meta->seq, out, sizeof(out->executable) + names * EXECUTABLE_NAME_BYTES))
 		bpf_map_delete_elem(&executables, &key);
 	return 0;
 }

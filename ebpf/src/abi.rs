@@ -14,7 +14,7 @@ mod reader;
 mod translation;
 
 pub use cgroup::{CGROUP_PATH_BYTES, Cgroup, CgroupKey};
-pub use executable::{EXECUTABLE_NAME_BYTES, EXECUTABLE_PATH_NAMES, Executable, ExecutablePath};
+pub use executable::{EXECUTABLE_NAME_BYTES, EXECUTABLE_PATH_NAMES, Executable, ExecutableName};
 pub use flow::{FLOW_DESTINATION, FLOW_OTHER, Flow, FlowKey};
 pub use listen::Listen;
 pub use log::{HeldLog, LOG_PATH_BYTES};

@@ -313,16 +313,17 @@ fn executable() {
 }
 
 #[test]
-fn executable_path() {
-    let mut sample = Sample::of::<abi::ExecutablePath>("executable_path");
-    let mut names = vec![b'x'; abi::ExecutablePath::BYTES];
-    names[..4].copy_from_slice(b"sh\0y");
-    names[abi::EXECUTABLE_NAME_BYTES..][..4].copy_from_slice(b"bin\0");
-    sample.put("names", &names);
-    let path = sample.decode::<abi::ExecutablePath>();
-    let names: Vec<&[u8]> = path.names(2).collect();
-    assert_eq!(names, [b"sh".as_slice(), b"bin"]);
-    assert_eq!(path.names(u32::MAX).count(), abi::EXECUTABLE_PATH_NAMES);
+fn executable_names() {
+    let btf = Btf::of_object(OBJECT);
+    let output = btf.layout("executable_output");
+    let path = output.member("path");
+    assert_eq!(path.offset, abi::Executable::BYTES, "names follow at once");
+    let names = abi::EXECUTABLE_PATH_NAMES * abi::ExecutableName::BYTES;
+    assert_eq!(btf.layout("executable_path").member("names").bytes, names);
+    let mut name = [b'x'; abi::ExecutableName::BYTES];
+    name[..3].copy_from_slice(b"sh\0");
+    let name = abi::ExecutableName::from_bytes(&name).expect("its size");
+    assert_eq!(name.bytes(), b"sh");
 }
 
 #[test]

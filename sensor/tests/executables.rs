@@ -16,6 +16,15 @@ use nodescope_schema::{DescribeExecutable, Language, Refusal, Reply, RequestKind
 /// Offset of `e_shoff` in a 64-bit ELF file, where the table of sections is.
 const SECTION_TABLE: usize = 0x28;
 
+/// A sensor with a client; none without root.
+fn start() -> Option<(Sensor, Peer)> {
+    is_root().then(|| {
+        let sensor = Sensor::start(&[]);
+        let peer = Peer::greeted(&sensor);
+        (sensor, peer)
+    })
+}
+
 /// A process that waits for its input, as `nobody`.
 struct Running {
     process: Child,
@@ -101,11 +110,9 @@ impl Programs {
 
 #[test]
 fn marks_of_compilers() {
-    if !is_root() {
+    let Some((mut sensor, mut peer)) = start() else {
         return;
-    }
-    let mut sensor = Sensor::start(&[]);
-    let mut peer = Peer::greeted(&sensor);
+    };
     let programs = Programs::new();
     let rustc = "GCC: (Debian 12.2.0)\0rustc version 1.90.0 (abc 2025-09-14)\0";
     let cases = [
@@ -132,11 +139,9 @@ fn marks_of_compilers() {
 
 #[test]
 fn a_run_path_of_dotnet() {
-    if !is_root() {
+    let Some((mut sensor, mut peer)) = start() else {
         return;
-    }
-    let mut sensor = Sensor::start(&[]);
-    let mut peer = Peer::greeted(&sensor);
+    };
     let programs = Programs::new();
     let path = programs.0.path().join("apphost");
     let source = programs.0.path().join("apphost.c");
@@ -158,11 +163,9 @@ fn a_run_path_of_dotnet() {
 
 #[test]
 fn hostile_and_removed_files_have_a_name_only() {
-    if !is_root() {
+    let Some((mut sensor, mut peer)) = start() else {
         return;
-    }
-    let mut sensor = Sensor::start(&[]);
-    let mut peer = Peer::greeted(&sensor);
+    };
     let programs = Programs::new();
     let far_away = programs.cat("far", |bytes| {
         bytes[SECTION_TABLE..][..8].copy_from_slice(&[0xff; 8]);
@@ -196,11 +199,9 @@ fn hostile_and_removed_files_have_a_name_only() {
 /// As the root of a container is that begins.
 #[test]
 fn a_file_on_what_was_mounted_just_now() {
-    if !is_root() {
+    let Some((mut sensor, mut peer)) = start() else {
         return;
-    }
-    let mut sensor = Sensor::start(&[]);
-    let mut peer = Peer::greeted(&sensor);
+    };
     assert!(describe(&mut peer, 1, std::process::id()).is_ok());
     // The table of mounts may be as old as that.
     std::thread::sleep(Duration::from_millis(150));
@@ -225,11 +226,9 @@ fn a_file_on_what_was_mounted_just_now() {
 #[test]
 fn a_flood_of_questions_costs_little() {
     const QUESTIONS: u64 = 3000;
-    if !is_root() {
+    let Some((mut sensor, mut peer)) = start() else {
         return;
-    }
-    let mut sensor = Sensor::start(&[]);
-    let mut peer = Peer::greeted(&sensor);
+    };
     peer.wait_for_snapshot();
     let (memory, cpu, start) = (sensor.resident_kib(), sensor.cpu(), Instant::now());
     // There are no such processes, so each may be younger than the last walk.

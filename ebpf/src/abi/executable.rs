@@ -7,7 +7,7 @@ pub const EXECUTABLE_PATH_NAMES: usize = 16;
 /// Longest name on a path, with its terminating zero.
 pub const EXECUTABLE_NAME_BYTES: usize = 128;
 
-/// The file that a process executes. With names an [`ExecutablePath`] follows.
+/// The file that a process executes. So many [`ExecutableName`]s follow, from the file up to the root of its file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Executable {
     /// Number of the file.
@@ -16,7 +16,7 @@ pub struct Executable {
     pub device: u32,
     /// The process.
     pub pid: u32,
-    /// Names of the path that follows; 0 if none does.
+    /// Names that follow, [`EXECUTABLE_PATH_NAMES`] at most.
     pub names: u32,
 }
 
@@ -35,24 +35,19 @@ impl Decode for Executable {
     }
 }
 
-/// Where a file is in its file system.
+/// One name on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExecutablePath([u8; EXECUTABLE_PATH_NAMES * EXECUTABLE_NAME_BYTES]);
+pub struct ExecutableName([u8; EXECUTABLE_NAME_BYTES]);
 
-impl ExecutablePath {
-    /// The first `names` names, from the file upwards.
-    pub fn names(&self, names: u32) -> impl DoubleEndedIterator<Item = &[u8]> {
-        let names = usize::try_from(names).unwrap_or(usize::MAX);
-        let whole = self.0.chunks_exact(EXECUTABLE_NAME_BYTES);
-        let count = names.min(EXECUTABLE_PATH_NAMES);
-        whole
-            .take(count)
-            .map(|name| name.split(|byte| *byte == 0).next().unwrap_or_default())
+impl ExecutableName {
+    /// The name without what is behind it.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 }
 
-impl Decode for ExecutablePath {
-    const BYTES: usize = EXECUTABLE_PATH_NAMES * EXECUTABLE_NAME_BYTES;
+impl Decode for ExecutableName {
+    const BYTES: usize = EXECUTABLE_NAME_BYTES;
 
     fn read(r: &mut Reader<'_>) -> Self {
         Self(r.bytes())

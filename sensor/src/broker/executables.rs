@@ -29,7 +29,7 @@ use crate::kernel::executables::{ExecutableFile, Executables};
 /// How long it is known what a file is: a file that nobody executes may become another one.
 const MAX_AGE: Duration = Duration::from_secs(600);
 /// Files that are known; with more, all are looked at again.
-const MAX_KNOWN: usize = 4096;
+const MAX_KNOWN: usize = 16 << 10;
 
 /// Answers for processes.
 #[derive(Debug)]
@@ -50,12 +50,12 @@ impl Programs {
         }
     }
 
-    /// What a process executes.
+    /// What a process executes that was asked for at this time.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] if there is no such process, [`Refusal::Busy`] while another file takes its time.
-    pub(super) fn describe(&mut self, pid: u32) -> Result<Program, Refusal> {
-        let file = self.executables.of(pid).map_err(|_| Refusal::Io)?;
+    pub(super) fn describe(&mut self, pid: u32, asked: Instant) -> Result<Program, Refusal> {
+        let file = self.executables.of(pid, asked).map_err(|_| Refusal::Io)?;
         let file = file.ok_or(Refusal::NotFound)?;
         let name = file.path.file_name().unwrap_or_default().as_bytes();
         Ok(Program {

@@ -61,8 +61,8 @@ pub struct Broker {
     /// Of processes.
     jvm_data: SyncSender<Job<u32>>,
     filesystems: SyncSender<Job<StatFilesystem>>,
-    /// Of processes.
-    programs: SyncSender<Job<u32>>,
+    /// Of processes, with the time of the request.
+    programs: SyncSender<Job<(u32, Instant)>>,
     answers: Receiver<Answer>,
     wake: Arc<EventFd>,
     bucket: TokenBucket,
@@ -162,8 +162,8 @@ impl Broker {
             held_logs: start_opening("held_logs", &threads, move |query| held_logs.open(query))?,
             jvm_data: start_opening("jvm_data", &threads, move |pid| jvm_data.open(*pid))?,
             filesystems: filesystems::start(&threads)?,
-            programs: start_answering("programs", &threads, move |pid| {
-                programs.describe(*pid).map(Given::Program)
+            programs: start_answering("programs", &threads, move |(pid, asked)| {
+                programs.describe(*pid, *asked).map(Given::Program)
             })?,
             answers,
             wake,
@@ -219,7 +219,7 @@ impl Broker {
         now: Instant,
     ) -> Result<(), Refusal> {
         let pid = self.process(request.pid, now)?;
-        enqueue(&self.programs, connection, id, pid)
+        enqueue(&self.programs, connection, id, (pid, now))
     }
 
     fn process(&mut self, pid: u32, now: Instant) -> Result<u32, Refusal> {

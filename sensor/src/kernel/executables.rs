@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
@@ -22,14 +22,15 @@ use super::table::{Batch, Opaque, Table};
 
 /// How old a walk may be. A process may execute another file by then.
 const MAX_AGE: Duration = Duration::from_millis(100);
-/// From one walk to the next: what questions for processes that are not there can cost.
-const MIN_AGE: Duration = Duration::from_millis(20);
+/// From one walk to the next, and at least so many times as long as the walk took: what questions can cost, whoever asks.
+const MIN_REST: Duration = Duration::from_millis(20);
+const REST_FACTOR: u32 = 9;
 /// Entries of the map, as `ebpf/include/abi.h` has it.
-const MAX_PRINTED: u32 = 4096;
+const MAX_PRINTED: u32 = 16 << 10;
 /// Processes kept of a walk; those behind are not found.
 const MAX_PROCESSES: usize = 32 << 10;
 /// Files kept of a walk.
-const MAX_FILES: usize = 4096;
+const MAX_FILES: usize = 16 << 10;
 
 /// Key of `executables`.
 type Printed = Opaque<16>;
@@ -51,7 +52,17 @@ pub struct ExecutableFile {
 #[derive(Debug, Default)]
 pub struct Executables {
     walker: Option<Walker>,
-    walk: Option<(Instant, Walk)>,
+    last: Option<Last>,
+}
+
+/// The last walk.
+#[derive(Debug)]
+struct Last {
+    began: Instant,
+    ended: Instant,
+    /// Until the next one.
+    rest: Duration,
+    walk: Walk,
 }
 
 #[derive(Debug)]
@@ -71,29 +82,31 @@ impl Executables {
         };
         Ok(Self {
             walker: Some(walker),
-            walk: None,
+            last: None,
         })
     }
 
-    /// The file of a process; none if there is no such process, or if its path is too deep.
+    /// The file of a process that was asked for at this time; none if there is no such process, or if its path is too deep.
     ///
     /// # Errors
     /// The kernel did not walk.
-    pub fn of(&mut self, pid: u32) -> Result<Option<ExecutableFile>, SourceError> {
+    pub fn of(&mut self, pid: u32, asked: Instant) -> Result<Option<ExecutableFile>, SourceError> {
         let Some(walker) = &mut self.walker else {
             return Ok(None);
         };
-        if let Some((at, walk)) = self.walk.take_if(|(at, _)| at.elapsed() < MAX_AGE) {
-            if let Some(file) = walk.file_of(pid) {
-                self.walk = Some((at, walk));
+        if let Some(last) = &self.last {
+            let is_fresh = last.ended.elapsed() < MAX_AGE.max(last.rest);
+            if let Some(file) = last.walk.file_of(pid).filter(|_| is_fresh) {
                 return Ok(Some(file));
             }
+            if last.began > asked {
+                return Ok(None);
+            }
             // It may be younger than the walk.
-            wait_until(at + MIN_AGE);
+            wait_until(last.ended + last.rest);
         }
-        let now = Instant::now();
-        let (_, walk) = self.walk.insert((now, walker.walk()?));
-        Ok(walk.file_of(pid))
+        let last = self.last.insert(walker.walk()?);
+        Ok(last.walk.file_of(pid))
     }
 }
 
@@ -105,13 +118,21 @@ fn wait_until(time: Instant) {
 }
 
 impl Walker {
-    fn walk(&mut self) -> Result<Walk, SourceError> {
+    fn walk(&mut self) -> Result<Last, SourceError> {
+        let began = Instant::now();
         let mut output = Output::default();
         let read = read_iterator(SCAN_EXECUTABLES, self.iterator.as_fd(), &mut |bytes| {
             output.take(bytes);
         });
         self.printed.clear(&mut self.batch)?;
-        read.map(|()| output.walk)
+        read?;
+        let ended = Instant::now();
+        Ok(Last {
+            began,
+            ended,
+            rest: MIN_REST.max((ended - began) * REST_FACTOR),
+            walk: output.walk,
+        })
     }
 }
 
@@ -140,10 +161,13 @@ impl Walk {
         key
     }
 
-    fn add_path(&mut self, key: FileKey, names: u32, path: &abi::ExecutablePath) {
+    /// With its names from the file up to the root.
+    fn add_path(&mut self, key: FileKey, names: &[u8]) {
         if self.paths.len() < MAX_FILES {
-            let names = path.names(names).rev().map(OsStr::from_bytes);
-            let path = Path::new("/").join(names.collect::<PathBuf>());
+            let names = names.rchunks_exact(abi::ExecutableName::BYTES);
+            let names = names.filter_map(abi::ExecutableName::from_bytes);
+            let mut path = PathBuf::from("/");
+            names.for_each(|name| path.push(OsStr::from_bytes(name.bytes())));
             self.paths.insert(key, path);
         }
     }
@@ -154,8 +178,6 @@ impl Walk {
 struct Output {
     walk: Walk,
     rest: Vec<u8>,
-    /// The file whose path comes next, and the number of its names.
-    path_of: Option<(FileKey, u32)>,
 }
 
 impl Output {
@@ -168,22 +190,19 @@ impl Output {
         self.rest.drain(..taken);
     }
 
-    /// The next struct, if it is there whole, and how long it was.
+    /// The next process and its names, if they are there whole, and how long they were.
     fn take_one(&mut self, from: usize) -> Option<usize> {
         let rest = &self.rest[from..];
-        if let Some((key, names)) = self.path_of {
-            let bytes = rest.get(..abi::ExecutablePath::BYTES)?;
-            let path = abi::ExecutablePath::from_bytes(bytes)?;
-            self.walk.add_path(key, names, &path);
-            self.path_of = None;
-            return Some(bytes.len());
-        }
-        let bytes = rest.get(..abi::Executable::BYTES)?;
-        let found = abi::Executable::from_bytes(bytes)?;
-        let length = bytes.len();
+        let (process, rest) = rest.split_at_checked(abi::Executable::BYTES)?;
+        let found = abi::Executable::from_bytes(process)?;
+        let names = usize::try_from(found.names).unwrap_or(usize::MAX);
+        let names = names.min(abi::EXECUTABLE_PATH_NAMES) * abi::ExecutableName::BYTES;
+        let names = rest.get(..names)?;
         let key = self.walk.add(found);
-        self.path_of = (found.names > 0).then_some((key, found.names));
-        Some(length)
+        if !names.is_empty() {
+            self.walk.add_path(key, names);
+        }
+        Some(process.len() + names.len())
     }
 }
 
@@ -200,7 +219,7 @@ mod tests {
     }
 
     fn path(names: &[&str]) -> Vec<u8> {
-        let mut bytes = vec![0; abi::ExecutablePath::BYTES];
+        let mut bytes = vec![0; names.len() * abi::EXECUTABLE_NAME_BYTES];
         for (index, name) in names.iter().enumerate() {
             bytes[index * abi::EXECUTABLE_NAME_BYTES..][..name.len()]
                 .copy_from_slice(name.as_bytes());
