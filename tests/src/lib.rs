@@ -31,6 +31,7 @@ mod series;
 mod service;
 mod settings;
 mod shared;
+mod taskstats;
 mod usage;
 mod user;
 mod wait;
@@ -60,6 +61,7 @@ pub use series::Expected;
 pub use service::VirtualService;
 pub use settings::{quick_settings, settings};
 pub use shared::Shared;
+pub use taskstats::{Taskstats, WAITS as TASKSTATS_WAITS};
 pub use usage::{children_cpu_seconds, cpu_seconds};
 pub use wait::{DEADLINE, eventually, poll};
 

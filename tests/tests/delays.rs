@@ -1,29 +1,41 @@
-//! What the tasks of a service waited for, compared with what the kernel says of the same tasks in `/proc`.
+//! What the tasks of a service waited for, compared with what the kernel says of the same tasks in `/proc` and by
+//! taskstats.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, major, minor, stat};
 use nodescope_tests::*;
 
 const CPU: &str = "container_resources_cpu_delay_seconds_total";
 const DISK: &str = "container_resources_disk_delay_seconds_total";
+const MEMORY: &str = "container_resources_memory_delay_seconds_total";
 const SWITCH: &str = "/proc/sys/kernel/task_delayacct";
 /// Of `/proc/PID/stat` (`proc_pid_stat(5)`), behind the name: delayacct_blkio_ticks.
 const BLOCK_IO_TICKS: usize = 39;
 /// `sysconf(_SC_CLK_TCK)` of every Linux that nodescope runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// `kernel.task_delayacct` while this lives.
+/// `kernel.task_delayacct` is on while this lives, which one test at a time can have.
 struct Accounting {
     before: String,
+    _one: MutexGuard<'static, ()>,
 }
 
 impl Accounting {
-    fn set(value: &str) -> Self {
+    fn on() -> Self {
+        static ONE: Mutex<()> = Mutex::new(());
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::fs::read_to_string(SWITCH).expect("Linux 5.14");
+        let accounting = Self { before, _one: one };
+        accounting.turn("1");
+        accounting
+    }
+
+    fn turn(&self, value: &str) {
         std::fs::write(SWITCH, value).expect("to set it");
-        Self { before }
     }
 }
 
@@ -112,30 +124,84 @@ fn starved_processes_wait_as_long_as_the_kernel_says() {
     processes.iter_mut().for_each(Process::kill);
 }
 
+/// A block device with a file behind it, while this lives.
+struct LoopDevice {
+    path: String,
+    _file: tempfile::NamedTempFile,
+}
+
+impl LoopDevice {
+    fn new(bytes: u64) -> Self {
+        let file = tempfile::NamedTempFile::new_in("/var/tmp").expect("a file on a disk");
+        file.as_file().set_len(bytes).expect("to make it longer");
+        let mut losetup = Agent::here().command("losetup");
+        let path = run_output(losetup.args(["--find", "--show"]).arg(file.path()));
+        Self {
+            path: path.trim().to_owned(),
+            _file: file,
+        }
+    }
+
+    /// `MAJOR:MINOR`.
+    fn number(&self) -> String {
+        let number = stat(self.path.as_str()).expect("the device").st_rdev;
+        format!("{}:{}", major(number), minor(number))
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        run(Agent::here()
+            .command("losetup")
+            .args(["--detach", &self.path]));
+    }
+}
+
+/// Sets a limit of a unit, by the names of the file and the values in cgroup v1 and v2.
+fn limit(unit: &Unit, v1: (&str, &str), v2: (&str, &str)) {
+    let (file, value) = unit
+        .directories()
+        .into_iter()
+        .flat_map(|directory| [v1, v2].map(|(name, value)| (directory.join(name), value)))
+        .find(|(file, _)| file.exists())
+        .expect("a cgroup with the controller");
+    std::fs::write(&file, value).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+}
+
 #[test]
-fn writes_to_a_disk_wait_as_long_as_the_kernel_says() {
+fn throttled_writes_wait_as_long_as_the_kernel_says() {
     require_root!();
     if !Path::new(SWITCH).exists() {
         eprintln!("skipped: this kernel has no kernel.task_delayacct");
         return;
     }
-    let accounting = Accounting::set("1");
+    let accounting = Accounting::on();
     let (agent, unit) = (Agent::start(), Unit::service("writer"));
-    let file = format!("/var/tmp/nodescope-{}", std::process::id());
+    // Without the limit it would be full long before the second of waiting.
+    let device = LoopDevice::new(64 << 20);
+    let number = device.number();
+    let (v1, v2) = (
+        format!("{number} 16000000"),
+        format!("{number} wbps=16000000"),
+    );
+    limit(
+        &unit,
+        ("blkio.throttle.write_bps_device", &v1),
+        ("io.max", &v2),
+    );
     let mut command = Place::in_unit(&unit).command("dd");
-    command.args(["if=/dev/zero", "bs=1M", "count=8000", "oflag=direct"]);
-    command.arg(format!("of={file}"));
+    command.args(["if=/dev/zero", "bs=1M", "oflag=direct"]);
+    command.arg(format!("of={}", device.path));
     let mut writer = [Process::start(
         "writer",
         &mut command,
         Path::new("/dev/null"),
     )];
     eventually("a wait", || {
-        (waited_for_disk(&writer[0]) > 0.6).then_some(())
+        (waited_for_disk(&writer[0]) > 1.0).then_some(())
     });
     stop(&writer);
     let expected = waited_for_disk(&writer[0]);
-    std::fs::remove_file(&file).expect("what it wrote");
     let labels = [("container_id", unit.path())];
     agent.eventually("the wait", unit.path(), |scrape| {
         let value = scrape
@@ -146,12 +212,90 @@ fn writes_to_a_disk_wait_as_long_as_the_kernel_says() {
     });
     writer[0].kill();
     // The setting is looked at now and then, and said as long as it is off.
-    drop(accounting);
-    let _off = Accounting::set("0");
+    accounting.turn("0");
     let hook = [("hook", "delays"), ("verdict", "degraded")];
     agent.eventually("the verdict", "", |scrape| {
         (scrape.sum("nodescope_sensor_hook", &hook) == Some(1.0)).then_some(())
     });
     let remedies = agent.logs().matches("set it to 1 with sysctl").count();
     assert_eq!(remedies, 1, "{}", agent.logs());
+}
+
+/// A wait of taskstats and the series that has it.
+fn series_of(kind: &'static str) -> (&'static str, Option<(&'static str, &'static str)>) {
+    match kind {
+        "cpu" => (CPU, None),
+        "blkio" => (DISK, None),
+        "irq" => ("container_resources_irq_delay_seconds_total", None),
+        _ => (MEMORY, Some(("kind", kind))),
+    }
+}
+
+/// Both files are worth keeping, and there is no room for both: what comes back is thrashing. Waits for a writer of the
+/// last one in the end.
+fn read_too_much(unit: &Unit, directory: &Path) -> Process {
+    let [one, other, end] = ["one", "other", "end"].map(|name| directory.join(name));
+    for file in [&one, &other] {
+        let mut write = Agent::here().command("dd");
+        write.args(["if=/dev/zero", "bs=1M", "count=14", "oflag=direct"]);
+        run(write.arg(format!("of={}", file.display())));
+    }
+    nix::unistd::mkfifo(&end, Mode::S_IRUSR).expect("a FIFO");
+    let mut read = Place::in_unit(unit).command("taskset");
+    read.args(["-c", "0", "cat"]);
+    for _ in 0..100 {
+        read.args([&one, &one, &other, &other]);
+    }
+    Process::start("reader", read.arg(&end), Path::new("/dev/null"))
+}
+
+/// On the same CPU, for longer than anybody waits.
+fn touch_pages(unit: &Unit) -> Process {
+    let mut touch = Place::in_unit(unit).command("taskset");
+    touch.args(["-c", "0", load_program(), "memory"]);
+    touch.args(["--bytes", "4000000", "--rounds", "1000000000"]);
+    Process::start("toucher", &mut touch, Path::new("/dev/null"))
+}
+
+#[test]
+fn every_wait_is_as_long_as_taskstats_says() {
+    require_root!();
+    if !Path::new(SWITCH).exists() {
+        eprintln!("skipped: this kernel has no kernel.task_delayacct");
+        return;
+    }
+    let _accounting = Accounting::on();
+    let (agent, unit) = (Agent::start(), Unit::service("waits"));
+    let (v1, v2) = (("memory.limit_in_bytes", "28M"), ("memory.max", "28M"));
+    limit(&unit, v1, v2);
+    let directory = tempfile::tempdir_in("/var/tmp").expect("a directory on a disk");
+    let mut processes = [read_too_much(&unit, directory.path()), touch_pages(&unit)];
+    let pids = [processes[0].pid(), processes[1].pid()];
+    let taskstats = Taskstats::open();
+    let waits = || TASKSTATS_WAITS.iter().zip(taskstats.waits_ns(&pids));
+    // What they waited for before they came into the unit is nothing beside this.
+    let long_enough_ns = |kind| match kind {
+        "cpu" => 300_000_000,
+        // No swap, no need for large pages, and few kernels that account interrupts.
+        "swapin" | "compact" | "irq" => 0,
+        _ => 1,
+    };
+    eventually("waits of all other kinds", || {
+        waits()
+            .all(|((kind, _), ns)| ns >= long_enough_ns(kind))
+            .then_some(())
+    });
+    stop(&processes);
+    for ((kind, _), ns) in waits() {
+        let (name, label) = series_of(kind);
+        let mut labels = vec![("container_id", unit.path())];
+        labels.extend(label);
+        let expected = ns as f64 / 1e9;
+        let value = agent.eventually(kind, unit.path(), |scrape| {
+            let value = scrape.sum(name, &labels).unwrap_or(0.0);
+            is_near(value, expected).then_some(value)
+        });
+        eprintln!("{kind} {value}, expected {expected}");
+    }
+    processes.iter_mut().for_each(Process::kill);
 }

@@ -9,7 +9,7 @@ set -euo pipefail
 readonly suite=bookworm
 # What the jobs call beside systemd's own tools; containers need neither network nor overlay.
 readonly packages=systemd,systemd-sysv,udev,dbus,iproute2,nftables,curl,procps,util-linux,e2fsprogs,\
-docker.io,apparmor,containerd,runc,podman,crun,btrfs-progs,nfs-kernel-server
+docker.io,apparmor,containerd,runc,podman,crun,btrfs-progs,nfs-kernel-server,tcpdump
 readonly image_size=1800M
 # Nobody logs in, nothing is updated, no clock is set.
 readonly masked=(

@@ -2,18 +2,18 @@
 # Round trips by echo and of TCP under `tc netem delay`, within 5 % of the delay. The sensor runs with the network
 # restrictions of its packaged unit.
 #
-# An emulated machine adds its own: on the way, and because the timer of netem is late, which shows under a delay only. So
-# what it adds is measured first, under another delay, and taken off; and since it never adds the same, the least of
-# several values counts. TCP is not compared under 1 ms, where waking up both ends adds half as much again.
+# An emulated machine adds its own. What it adds on the link, where the timer of netem is late, tcpdump sees in the same
+# packets; what it adds between the link and where nodescope's times are taken (the queue of the interface, for TCP both
+# ends too) is measured without a delay. Both are taken off.
 cd "$(dirname "$0")" || exit 1
 # shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
 readonly far=10.99.3.2:7301
 readonly echoes=20
-readonly connects=8
-# The delay under which what the machine adds is measured.
-readonly other_delay=5
+readonly connects=9
+# What tcpdump prints.
+readonly capture=/run/nodescope-capture
 
 # Settings of the packaged unit about the network, capabilities and the memory that BPF takes, as properties; systemd-run
 # takes names of networks only alone. The unit gets its socket from another one; here the sensor makes it and gives it away.
@@ -42,48 +42,80 @@ tcp_rtt() { metric container_net_tcp_rtt_seconds "container_id=$(unit_id probe)"
 latency() { metric container_net_latency_seconds "container_id=$(unit_id caller)" "destination_ip=${far%:*}"; }
 asked() { ip netns exec far nstat -asz IcmpInEchos | grep -qE '^IcmpInEchos +[1-9]'; }
 
-# The least of the latencies from now on. Each request has a value of its own, in nanoseconds; the first ones may be of
-# requests that left before.
-least_latency() {
-    local value last='' seen=-3 least='' end=$((SECONDS + 120))
+# Latencies from now on, in seconds, one a line. Each request has a value of its own, in nanoseconds; the first ones may be
+# of requests that left before.
+latencies() {
+    local value last='' seen=-3 end=$((SECONDS + 120))
     while [ "$seen" -lt "$echoes" ] && [ "$SECONDS" -lt "$end" ]; do
         value=$(latency)
         if [ -n "$value" ] && [ "$value" != "$last" ]; then
             seen=$((seen + 1))
-            [ "$seen" -le 0 ] || least=$(smaller "$value" "$least")
+            [ "$seen" -le 0 ] || echo "$value"
         fi
         last=$value
         sleep 0.3
     done
-    [ "$seen" -ge "$echoes" ] && echo "$least"
 }
 
-# The least of the round trips of some connections, each as short as can be.
-least_tcp_rtt() {
-    local value least=''
+# Round trips of some connections, each as short as can be.
+tcp_rtts() {
     for _ in $(seq "$connects"); do
         load_run probe connect --to "$far" --count 1 --upload 1 --download 1 >/dev/null
         sleep 1
-        value=$(tcp_rtt)
-        least=$(smaller "$value" "$least")
+        tcp_rtt
     done
-    echo "$least"
 }
 
-smaller() { awk -v a="$1" -v b="$2" 'BEGIN { print (b == "" || (a != "" && a < b)) ? a : b }'; }
+# In ms. An emulated machine never adds the same.
+least() { sort -g | head -n 1 | awk '{ printf "%.6f\n", $1 * 1e3 }'; }
 
 delay() { tc -n far qdisc replace dev uplink root netem delay "$1ms"; }
 
-# near WHAT DELAY_MS VALUE VALUE_UNDER_OTHER_DELAY
-near() {
-    local line
-    line=$(awk -v delay="$2" -v value="$3" -v other="$4" -v other_delay="$other_delay" 'BEGIN {
-        added = other * 1e3 - other_delay
-        found = value * 1e3 - added
+# From an echo request to its reply, and from a SYN to its SYN-ACK, in seconds, as tcpdump has seen them on the link:
+# on_the_wire echo|TCP <LINES
+on_the_wire() {
+    awk -v what="$1" '
+        what == "echo" && /ICMP echo request/ { asked[$10 $12] = $1 }
+        what == "echo" && /ICMP echo reply/ && ($10 $12) in asked { printf "%.9f\n", $1 - asked[$10 $12] }
+        what == "TCP" && /Flags \[S\],/ { asked[$3 ":"] = $1 }
+        what == "TCP" && /Flags \[S\.\],/ && $5 in asked { printf "%.9f\n", $1 - asked[$5] }'
+}
+
+# The least of what nodescope says and the least that tcpdump has seen meanwhile, in ms, into `value` and `wire`:
+# measure echo|TCP
+measure() {
+    local tcpdump values
+    tcpdump --interface=vm3 -n -l -tt --time-stamp-precision=nano "icmp or tcp port ${far#*:}" >"$capture" 2>/dev/null &
+    tcpdump=$!
+    case $1 in
+        echo) values=$(latencies) ;;
+        TCP) values=$(tcp_rtts) ;;
+    esac
+    kill "$tcpdump"
+    wait "$tcpdump"
+    value=$(least <<<"$values")
+    wire=$(on_the_wire "$1" <"$capture" | least)
+}
+
+compare() {
+    local what=$1 delay_ms=$2 value wire line
+    measure "$what"
+    line=$(awk -v delay="$delay_ms" -v value="$value" -v wire="$wire" -v beside="${beside_the_link[$what]}" 'BEGIN {
+        late = wire - delay
+        found = value - late - beside
         error = (found - delay) / delay * 100
-        printf "%.3f ms, %+.1f %%, without the %.3f ms of the machine", found, error, added
-        exit !(value != "" && other != "" && added > 0 && error >= -5 && error <= 5) }')
-    check "$1 under $2 ms: $line" [ $? -eq 0 ]
+        printf "%.3f ms, %+.1f %%, without the %.3f + %.3f ms of the machine", found, error, late, beside
+        exit !(value != "" && wire != "" && late > 0 && error >= -5 && error <= 5) }')
+    check "$what under $delay_ms ms: $line" [ $? -eq 0 ]
+}
+
+# Little, or the times are not the kernel's: see_beside echo|TCP LIMIT_MS
+see_beside() {
+    local value wire
+    measure "$1"
+    beside_the_link[$1]=$(awk -v value="$value" -v wire="$wire" 'BEGIN { printf "%.6f", value - wire }')
+    check "$1 without a delay: ${value:-none} ms, $wire ms on the link" \
+        awk -v beside="${beside_the_link[$1]}" -v limit="$2" 'BEGIN { exit !(beside > 0 && beside < limit) }'
 }
 
 start_restricted
@@ -94,17 +126,13 @@ exec 9<>/run/nodescope-caller
 service caller StandardInput=file:/run/nodescope-caller -- "$bin/nodescope-load" hold --to "$far" --count 1
 echo "exchange 100 100" >&9
 check "requests arrive" eventually asked
-declare -A echo_of tcp_of
-# Twice under the other delay: what the machine adds is the error of the shortest delay.
-for milliseconds in "$other_delay" 1 "$other_delay" 20 100; do
+declare -A beside_the_link
+see_beside echo 0.1
+see_beside TCP 1
+for milliseconds in 1 20 100; do
     delay "$milliseconds"
-    echo_of[$milliseconds]=$(smaller "$(least_latency)" "${echo_of[$milliseconds]-}")
-    [ "$milliseconds" -eq 1 ] || tcp_of[$milliseconds]=$(smaller "$(least_tcp_rtt)" "${tcp_of[$milliseconds]-}")
-done
-near echo 1 "${echo_of[1]}" "${echo_of[$other_delay]}"
-for milliseconds in 20 100; do
-    near echo "$milliseconds" "${echo_of[$milliseconds]}" "${echo_of[$other_delay]}"
-    near TCP "$milliseconds" "${tcp_of[$milliseconds]}" "${tcp_of[$other_delay]}"
+    compare echo "$milliseconds"
+    compare TCP "$milliseconds"
 done
 
 # With echo requests dropped there is still one, of TCP.

@@ -61,12 +61,17 @@ fn timed(rounds: u32, mut call: impl FnMut() -> io::Result<()>) -> io::Result<f6
     Ok(begin.elapsed().as_secs_f64() * 1e9 / f64::from(rounds))
 }
 
-/// Uses memory until somebody ends it.
+/// Uses memory until somebody ends it. Each page is read before it is written, so that the kernel copies it (from the page
+/// of zeros that it shows to readers).
 pub(crate) fn touch_memory(args: &Args) -> Result<(), String> {
     let bytes: usize = args.need("bytes")?;
+    let rounds: usize = args.get("rounds")?.unwrap_or(1);
     let mut memory = vec![0_u8; bytes];
-    for offset in (0..bytes).step_by(PAGE_BYTES) {
-        memory[offset] = 1;
+    for _ in 0..rounds {
+        for offset in (0..bytes).step_by(PAGE_BYTES) {
+            let read = std::hint::black_box(memory[offset]);
+            memory[offset] = read.wrapping_add(1);
+        }
     }
     say(format_args!(
         "{{\"touched_bytes\":{}}}",

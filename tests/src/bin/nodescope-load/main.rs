@@ -31,7 +31,7 @@ const USAGE: &str = "usage: nodescope-load COMMAND [OPTION VALUE]...
   log      --count N --per-second R [--after-ms MS] [--hold yes]  lines on standard output, a quarter of each of four levels
            [--file PATH [--rotate-lines N [--copy yes]]]      or to the end of a file, rotated by rename or by copy and truncate
   files    --directory DIR --rounds N                         time of open, read, write, pipe in ns
-  memory   --bytes N                                          touch N bytes, then wait
+  memory   --bytes N [--rounds R]                             read and write every page of N bytes R times, then wait
   listen   --listen ADDR:PORT                                 listen without ever accepting";
 
 fn main() -> ExitCode {

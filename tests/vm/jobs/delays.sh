@@ -1,0 +1,112 @@
+#!/bin/bash
+# What the tasks of real units waited for, of every kind, is what taskstats of the same kernel says.
+cd "$(dirname "$0")" || exit 1
+# shellcheck source=tests/vm/jobs/lib.sh
+. ./lib.sh
+
+readonly switch=/proc/sys/kernel/task_delayacct
+readonly files=/var/tmp/nodescope-delays
+# Kinds that every kernel has and that the load of this job makes for certain.
+readonly certain=(cpu blkio swapin freepages thrashing)
+
+# Linux 5.14 and later account only if told to.
+account() { [ ! -e "$switch" ] || echo 1 >"$switch"; }
+
+# A page of zeros is only copied when it is a small one. Generations of pages, where the kernel has them, thrash less.
+make_waits_certain() {
+    echo never >/sys/kernel/mm/transparent_hugepage/enabled
+    [ ! -e /sys/kernel/mm/lru_gen ] || echo n >/sys/kernel/mm/lru_gen/enabled
+}
+
+add_swap() {
+    dd if=/dev/zero of="$files/swap" bs=1M count=96 status=none
+    chmod 600 "$files/swap"
+    mkswap -q "$files/swap" && swapon "$files/swap"
+}
+
+# The jobs after this one have no swap.
+remove_files() {
+    systemctl stop 'vm-*'
+    swapoff "$files/swap"
+    rm -r "$files"
+}
+
+# Both are worth keeping, and there is no room for both: what comes back is thrashing.
+read_too_much() {
+    local name again=()
+    for name in one other; do
+        dd if=/dev/zero of="$files/$name" bs=1M count=14 oflag=direct status=none
+    done
+    mkfifo "$files/end"
+    for _ in $(seq 100); do
+        again+=("$files/one" "$files/one" "$files/other" "$files/other")
+    done
+    service reader MemoryMax=24M StandardOutput=null -- /bin/cat "${again[@]}" "$files/end"
+}
+
+touch_too_much() {
+    service toucher MemoryMax=32M -- "$bin/nodescope-load" memory --bytes $((64 << 20)) --rounds 3
+}
+
+share_a_cpu() {
+    local unit
+    for unit in first second; do
+        service "$unit" CPUAffinity=0 -- /bin/bash -c 'while :; do :; done'
+    done
+}
+
+taskstats() { "$bin/nodescope-taskstats" "$(pid_of "$1")"; }
+
+# The series of a kind: series_of KIND, into `name` and `labels`.
+series_of() {
+    labels=()
+    case $1 in
+        cpu) name=container_resources_cpu_delay_seconds_total ;;
+        blkio) name=container_resources_disk_delay_seconds_total ;;
+        irq) name=container_resources_irq_delay_seconds_total ;;
+        *) name=container_resources_memory_delay_seconds_total labels=("kind=$1") ;;
+    esac
+}
+
+# Within 5 %, or of what a process waited for before systemd moved it into its unit.
+is_near() {
+    value=$(metric "$name" "container_id=$(unit_id "$1")" "${labels[@]}")
+    awk -v value="${value:-0}" -v expected="$2" 'BEGIN {
+        error = value - expected
+        if (error < 0) error = -error
+        exit !(error <= expected * 0.05 || error < 0.002) }'
+}
+
+# Stopped, it waits for nothing.
+compare() {
+    local unit=$1 record kind expected name value labels
+    systemctl kill --signal=STOP "vm-$unit"
+    sleep 1
+    record=$(taskstats "$unit")
+    for kind in cpu blkio swapin freepages thrashing compact wpcopy irq; do
+        expected=$(field "$kind" <<<"$record" | awk '{ printf "%.9f", $1 / 1e9 }')
+        series_of "$kind"
+        eventually is_near "$unit" "$expected"
+        check "$unit waited for $kind: ${value:-nothing}, $expected by taskstats" is_near "$unit" "$expected"
+        waited[$kind]=$(awk -v a="${waited[$kind]:-0}" -v b="$expected" 'BEGIN { print a + b }')
+    done
+}
+
+mkdir "$files"
+account
+make_waits_certain
+add_swap
+start_agent
+share_a_cpu
+read_too_much
+touch_too_much
+check "all memory was touched" eventually said toucher touched_bytes
+declare -A waited
+for unit in first reader toucher; do
+    compare "$unit"
+done
+for kind in "${certain[@]}"; do
+    check "some of them waited for $kind: ${waited[$kind]} s" awk -v s="${waited[$kind]}" 'BEGIN { exit !(s > 0.005) }'
+done
+remove_files
+finish
