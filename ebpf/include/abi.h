@@ -306,7 +306,9 @@ enum loss_reason {
 	LOSS_TRUNCATED = 2,
 	/* What it is about is not known. */
 	LOSS_UNKNOWN = 3,
-	LOSS_REASONS = 4,
+	/* The kernel says what cannot be. */
+	LOSS_IMPOSSIBLE = 4,
+	LOSS_REASONS = 5,
 };
 
 _Static_assert(sizeof(struct owner) == 48, "owner");

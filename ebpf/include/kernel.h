@@ -244,6 +244,7 @@ struct task_struct {
 	int exit_state;
 	struct sched_info sched_info;
 	u64 start_time;
+	unsigned in_iowait : 1;
 	struct task_delay_info *delays;
 	struct mm_struct *mm;
 	int pid;

@@ -201,6 +201,8 @@ struct thread {
 	__u64 start_ns;
 	/* What was already added to `delays`. */
 	__u64 counted_ns[DELAY_KINDS];
+	/* When it was last seen not waiting for block I/O, or began. */
+	__u64 no_block_io_ns;
 };
 
 /*

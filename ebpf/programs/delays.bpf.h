@@ -12,6 +12,11 @@
  * and passes over tasks in EXIT_DEAD, which is set before the kernel asks RCU for the call that frees the task.
  *
  * Everything but the wait for a CPU is 0 unless kernel.task_delayacct was 1 when the task began.
+ *
+ * The kernel gets a wait for block I/O wrong when it did not take the time of its begin, and then counts from the one
+ * before, or from the start of the machine for the first one. It happens when the setting is switched on meanwhile, and
+ * since Linux 6.12 also when a task that blocks stays queued for a while and is then taken off by another one, whose
+ * time is taken (__block_task in kernel/sched/sched.h). So waits that are longer than there was time for are left out.
  */
 
 static __always_inline struct delays *delays_of(__u32 hierarchy, __u64 cgroup)
@@ -86,6 +91,23 @@ static __always_inline void add_waits(struct task_struct *task, const __u64 wait
 		add_waits_in(v1_hierarchy, workload.cgroup_v1, waited_ns);
 }
 
+static __always_inline bool waits_for_block_io(struct task_struct *task)
+{
+	return !bpf_core_field_exists(task->in_iowait) || BPF_CORE_READ_BITFIELD(task, in_iowait);
+}
+
+/*
+ * What is new ended after the last look, and began no earlier than the task was last seen not waiting. Up to twice as
+ * long is let through: a task that does nothing but wait has one that is counted twice now and then.
+ */
+static __always_inline void leave_out_impossible(__u64 waited_ns[DELAY_KINDS], __u64 no_block_io_ns)
+{
+	if (waited_ns[DELAY_BLOCK_IO] / 2 <= bpf_ktime_get_ns() - no_block_io_ns)
+		return;
+	waited_ns[DELAY_BLOCK_IO] = 0;
+	count_loss(LOSS_DELAYS, LOSS_IMPOSSIBLE);
+}
+
 /* Leaves in `waited_ns` what was not counted yet, and counts it. */
 static __always_inline void take_new_waits(struct thread *thread, __u64 waited_ns[DELAY_KINDS])
 {
@@ -102,6 +124,7 @@ static __always_inline void take_new_waits(struct thread *thread, __u64 waited_n
 		waited_ns[kind] = total - thread->counted_ns[kind];
 		thread->counted_ns[kind] = total;
 	}
+	leave_out_impossible(waited_ns, thread->no_block_io_ns);
 }
 
 static __always_inline struct thread *find_thread(struct task_struct *task, __u64 key)
@@ -120,7 +143,7 @@ static __always_inline bool is_older(struct task_struct *task)
 static __always_inline struct thread *make_thread(struct task_struct *task, __u64 key,
 						  const __u64 waited_ns[DELAY_KINDS])
 {
-	struct thread fresh = { .start_ns = task->start_time };
+	struct thread fresh = { .start_ns = task->start_time, .no_block_io_ns = task->start_time };
 	int err;
 
 	if (is_older(task))
@@ -153,6 +176,8 @@ int scan_delays(struct bpf_iter__task *ctx)
 	if (!thread)
 		return 0;
 	take_new_waits(thread, waited_ns);
+	if (!waits_for_block_io(task))
+		thread->no_block_io_ns = bpf_ktime_get_ns();
 	add_waits(task, waited_ns);
 	return 0;
 }
@@ -174,6 +199,8 @@ int BPF_PROG(delays_end, struct task_struct *task)
 	} else if (is_older(task)) {
 		/* It ended before the first scan, or there was no room. */
 		return 0;
+	} else {
+		leave_out_impossible(waited_ns, task->start_time);
 	}
 	add_waits(task, waited_ns);
 	return 0;

@@ -14,7 +14,7 @@ pub const LOSS_STAGES: [&str; 10] = [
     "kernel_logs",
 ];
 /// Reasons of [`losses`], in the order of `enum loss_reason`.
-pub const LOSS_REASONS: [&str; 4] = ["full", "refused", "truncated", "unknown"];
+pub const LOSS_REASONS: [&str; 5] = ["full", "refused", "truncated", "unknown", "impossible"];
 
 /// Stage and reason of each index of the map `losses`, in order.
 pub fn losses() -> impl Iterator<Item = (&'static str, &'static str)> {

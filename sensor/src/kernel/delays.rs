@@ -36,7 +36,7 @@ const REMEDY: &str = "block I/O and memory delays of processes that begin while 
 pub(super) type Task = Opaque<8>;
 
 /// What was counted of a task.
-pub(super) type Counted = Opaque<72>;
+pub(super) type Counted = Opaque<80>;
 
 /// The waits of all cgroups.
 #[derive(Debug)]

@@ -68,6 +68,13 @@ series_of() {
     esac
 }
 
+# More than it has lived is a known error of kernels since 6.12, which nodescope leaves out: impossible UNIT SECONDS
+impossible() {
+    local lived
+    lived=$(ps -o etimes= -p "$(pid_of "$1")")
+    awk -v lived="$lived" -v said="$2" 'BEGIN { exit !(said > lived + 1) }'
+}
+
 # Within 5 %, or of what a process waited for before systemd moved it into its unit.
 is_near() {
     value=$(metric "$name" "container_id=$(unit_id "$1")" "${labels[@]}")
@@ -86,6 +93,10 @@ compare() {
     for kind in cpu blkio swapin freepages thrashing compact wpcopy irq; do
         expected=$(field "$kind" <<<"$record" | awk '{ printf "%.9f", $1 / 1e9 }')
         series_of "$kind"
+        if impossible "$unit" "$expected"; then
+            echo "  $unit waited for $kind: $expected by taskstats, which is longer than it has lived"
+            continue
+        fi
         eventually is_near "$unit" "$expected"
         check "$unit waited for $kind: ${value:-nothing}, $expected by taskstats" is_near "$unit" "$expected"
         waited[$kind]=$(awk -v a="${waited[$kind]:-0}" -v b="$expected" 'BEGIN { print a + b }')
