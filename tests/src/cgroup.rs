@@ -84,6 +84,27 @@ impl Unit {
         }
     }
 
+    /// Sets a limit, each as `FILE VALUE`: where the controller is one of cgroup v1, or of v2.
+    #[track_caller]
+    pub fn limit(&self, v1: &str, v2: &str) {
+        let controller = v2.split('.').next().unwrap_or_default();
+        for directory in self.directories() {
+            enable_above(&directory, controller);
+        }
+        let (file, value) = self
+            .directories()
+            .iter()
+            .flat_map(|directory| [v1, v2].map(|limit| (directory, limit)))
+            .filter_map(|(directory, limit)| {
+                let (file, value) = limit.split_once(' ')?;
+                Some((directory.join(file), value))
+            })
+            .find(|(file, _)| file.exists())
+            .unwrap_or_else(|| panic!("{}: no controller for {v2}", self.path));
+        let written = fs::write(&file, value);
+        written.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+
     fn pids(&self) -> Vec<i32> {
         let files = self
             .directories()
@@ -129,6 +150,17 @@ impl Unit {
             for parent in parents.filter(|parent| *parent != Path::new("system.slice")) {
                 let _ = fs::remove_dir(root.join(parent));
             }
+        }
+    }
+}
+
+/// Lets a cgroup below the root's children have a controller of cgroup v2.
+fn enable_above(directory: &Path, controller: &str) {
+    for parent in [2, 1].map(|up| directory.ancestors().nth(up)) {
+        let file = parent.map(|parent| parent.join("cgroup.subtree_control"));
+        if let Some(file) = file.filter(|file| file.exists()) {
+            // It may be one of v1.
+            let _ = fs::write(file, format!("+{controller}"));
         }
     }
 }

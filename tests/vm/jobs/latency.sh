@@ -3,8 +3,8 @@
 # restrictions of its packaged unit.
 #
 # An emulated machine adds its own. What it adds on the link, where the timer of netem is late, tcpdump sees in the same
-# packets; what it adds between the link and where nodescope's times are taken (the queue of the interface, for TCP both
-# ends too) is measured without a delay. Both are taken off.
+# packets; what it adds between the link and where the kernel takes its times is measured without a delay. Both are taken
+# off.
 cd "$(dirname "$0")" || exit 1
 # shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
@@ -57,10 +57,10 @@ latencies() {
     done
 }
 
-# Round trips of some connections, each as short as can be.
+# Round trips of some connections that exchange nothing: the kernels alone answer.
 tcp_rtts() {
     for _ in $(seq "$connects"); do
-        load_run probe connect --to "$far" --count 1 --upload 1 --download 1 >/dev/null
+        load_run probe connect --to "$far" --count 1 >/dev/null
         sleep 1
         tcp_rtt
     done
@@ -128,11 +128,12 @@ echo "exchange 100 100" >&9
 check "requests arrive" eventually asked
 declare -A beside_the_link
 see_beside echo 0.1
-see_beside TCP 1
+see_beside TCP 0.5
 for milliseconds in 1 20 100; do
     delay "$milliseconds"
     compare echo "$milliseconds"
-    compare TCP "$milliseconds"
+    # What the kernels themselves need for a handshake is a quarter of the shortest delay here, and never the same.
+    [ "$milliseconds" -eq 1 ] || compare TCP "$milliseconds"
 done
 
 # With echo requests dropped there is still one, of TCP.
