@@ -97,12 +97,14 @@ static __always_inline bool waits_for_block_io(struct task_struct *task)
 }
 
 /*
- * What is new ended after the last look, and began no earlier than the task was last seen not waiting. Up to twice as
- * long is let through: a task that does nothing but wait has one that is counted twice now and then.
+ * What is new ended after the last look, and began no earlier than the task was last seen not waiting. A quarter more
+ * is let through: a task that does nothing but wait has one that is counted twice now and then.
  */
 static __always_inline void leave_out_impossible(__u64 waited_ns[DELAY_KINDS], __u64 no_block_io_ns)
 {
-	if (waited_ns[DELAY_BLOCK_IO] / 2 <= bpf_ktime_get_ns() - no_block_io_ns)
+	__u64 possible_ns = bpf_ktime_get_ns() - no_block_io_ns;
+
+	if (waited_ns[DELAY_BLOCK_IO] <= possible_ns + possible_ns / 4)
 		return;
 	waited_ns[DELAY_BLOCK_IO] = 0;
 	count_loss(LOSS_DELAYS, LOSS_IMPOSSIBLE);

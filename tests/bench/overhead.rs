@@ -1,8 +1,9 @@
 //! What nodescope costs a node, each figure beside a baseline of the same run:
 //!
 //! - calls that have nothing to do with the network (open, read, write, pipe), without and with the sensor;
-//! - a small request and its answer over loopback, without and with, and how much of it the kernel says was spent in the
-//!   BPF programs: waking up both ends varies by more than that;
+//! - a small request and its answer over loopback, without and with, both ends on one CPU (waking up another one takes
+//!   ten times as long and varies by more than what is measured), and how much of it the kernel says was spent in the BPF
+//!   programs;
 //! - 20,000 connects and closes a second over loopback: the rate reached (a busy machine reaches less), and CPU time of
 //!   both processes, each in percent of one core;
 //! - memory of both processes, and of the one that the sensor has forked, when idle.
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use aya::programs::loaded_programs;
 use aya::sys::{Stats, enable_stats};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use nodescope_tests::*;
 use serde_json::Value;
 
@@ -43,7 +46,7 @@ fn main() {
 
 /// Best times without and with a running agent.
 fn compare_calls() {
-    let server = Server::start(Agent::here(), &format!("127.0.0.1:{}", free_port()));
+    let server = on_one_cpu(|| Server::start(Agent::here(), &format!("127.0.0.1:{}", free_port())));
     let directory = tempfile::tempdir().expect("a temporary directory");
     let measure = || {
         let files = format!(
@@ -51,10 +54,11 @@ fn compare_calls() {
             directory.path().display()
         );
         let mut times = load_json(&files);
-        times.extend(load_json(&format!(
+        let words = format!(
             "round-trips --rounds {ROUND_TRIPS} --to {}",
             server.address()
-        )));
+        );
+        times.extend(on_one_cpu(|| load_json(&words)));
         times
     };
     measure();
@@ -87,9 +91,21 @@ struct Runs {
     time: Duration,
 }
 
+/// Does something that starts processes, which then stay on the first CPU.
+fn on_one_cpu<T>(work: impl FnOnce() -> T) -> T {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this).expect("its CPUs");
+    let mut first = CpuSet::new();
+    first.set(0).expect("a first CPU");
+    sched_setaffinity(this, &first).expect("to be moved");
+    let result = work();
+    sched_setaffinity(this, &before).expect("to be moved back");
+    result
+}
+
 /// Time in each of the agent's programs for one request and its answer.
 fn measure_programs() {
-    let server = Server::start(Agent::here(), &format!("127.0.0.1:{}", free_port()));
+    let server = on_one_cpu(|| Server::start(Agent::here(), &format!("127.0.0.1:{}", free_port())));
     let others = runs_of_programs();
     let _agent = Agent::start();
     let _measuring = enable_stats(Stats::RunTime).expect("Linux 5.8");
@@ -98,7 +114,7 @@ fn measure_programs() {
         "round-trips --rounds {ROUND_TRIPS} --to {}",
         server.address()
     );
-    load_json(&words);
+    on_one_cpu(|| load_json(&words));
     let after = runs_of_programs();
     println!(
         "\n{:<16} {:>16} {:>12} {:>16}",
