@@ -4,18 +4,23 @@ cd "$(dirname "$0")" || exit 1
 # shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
-readonly switch=/proc/sys/kernel/task_delayacct
 readonly files=/var/tmp/nodescope-delays
 # Kinds that every kernel has and that the load of this job makes for certain.
 readonly certain=(cpu blkio swapin freepages thrashing)
 
-# Linux 5.14 and later account only if told to.
-account() { [ ! -e "$switch" ] || echo 1 >"$switch"; }
+# Sets what the kernel has such a setting for, until the job ends: change FILE VALUE
+declare -A before
+change() {
+    [ -e "$1" ] || return 0
+    before[$1]=$(sed 's/.*\[\(.*\)\].*/\1/' "$1")
+    echo "$2" >"$1"
+}
 
-# A page of zeros is only copied when it is a small one. Generations of pages, where the kernel has them, thrash less.
+# A page of zeros is only copied when it is a small one, and generations of pages thrash less.
 make_waits_certain() {
-    echo never >/sys/kernel/mm/transparent_hugepage/enabled
-    [ ! -e /sys/kernel/mm/lru_gen ] || echo n >/sys/kernel/mm/lru_gen/enabled
+    change /proc/sys/kernel/task_delayacct 1
+    change /sys/kernel/mm/transparent_hugepage/enabled never
+    change /sys/kernel/mm/lru_gen/enabled n
 }
 
 add_swap() {
@@ -25,10 +30,14 @@ add_swap() {
 }
 
 # The jobs after this one have no swap.
-remove_files() {
+restore() {
+    local file
     systemctl stop 'vm-*'
     swapoff "$files/swap"
     rm -r "$files"
+    for file in "${!before[@]}"; do
+        echo "${before[$file]}" >"$file"
+    done
 }
 
 # Both are worth keeping, and there is no room for both: what comes back is thrashing.
@@ -103,7 +112,6 @@ compare() {
 }
 
 mkdir "$files"
-account
 make_waits_certain
 add_swap
 start_agent
@@ -118,5 +126,5 @@ done
 for kind in "${certain[@]}"; do
     check "some of them waited for $kind: ${waited[$kind]} s" awk -v s="${waited[$kind]}" 'BEGIN { exit !(s > 0.005) }'
 done
-remove_files
+restore
 finish
