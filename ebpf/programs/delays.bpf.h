@@ -16,7 +16,8 @@
  * The kernel gets a wait for block I/O wrong when it did not take the time of its begin, and then counts from the one
  * before, or from the start of the machine for the first one. It happens when the setting is switched on meanwhile, and
  * since Linux 6.12 also when a task that blocks stays queued for a while and is then taken off by another one, whose
- * time is taken (__block_task in kernel/sched/sched.h). So waits that are longer than there was time for are left out.
+ * time is taken (so __block_task in kernel/sched/sched.h reads; seen on 6.18 and 7.3). So waits that are longer than
+ * there was time for are left out.
  */
 
 static __always_inline struct delays *delays_of(__u32 hierarchy, __u64 cgroup)
@@ -168,9 +169,14 @@ int scan_delays(struct bpf_iter__task *ctx)
 	__u64 waited_ns[DELAY_KINDS] = {};
 	__u64 key = (__u64)task;
 	struct thread *thread;
+	__u64 looked_ns;
+	bool waits;
 
 	if (!task || task->flags & PF_KTHREAD || task->exit_state == EXIT_DEAD)
 		return 0;
+	/* Before the totals: a wait that ends in between is then in them, and not too long at the next look. */
+	waits = waits_for_block_io(task);
+	looked_ns = bpf_ktime_get_ns();
 	read_waits(task, waited_ns);
 	thread = find_thread(task, key);
 	if (!thread)
@@ -178,8 +184,8 @@ int scan_delays(struct bpf_iter__task *ctx)
 	if (!thread)
 		return 0;
 	take_new_waits(thread, waited_ns);
-	if (!waits_for_block_io(task))
-		thread->no_block_io_ns = bpf_ktime_get_ns();
+	if (!waits)
+		thread->no_block_io_ns = looked_ns;
 	add_waits(task, waited_ns);
 	return 0;
 }

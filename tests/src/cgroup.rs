@@ -84,7 +84,8 @@ impl Unit {
         }
     }
 
-    /// Sets a limit, each as `FILE VALUE`: where the controller is one of cgroup v1, or of v2.
+    /// Sets a limit, each as `FILE VALUE`: where the controller is one of cgroup v1, or of v2. There it stays enabled for
+    /// the cgroups beside this one.
     #[track_caller]
     pub fn limit(&self, v1: &str, v2: &str) {
         let controller = v2.split('.').next().unwrap_or_default();

@@ -89,8 +89,9 @@ is_near() {
         exit !(error <= expected * 0.05 || error < 0.002) }'
 }
 
-# Reads the caller's `kind`.
-is_near_or_left_out() { is_near "$@" || { [ "$kind" = blkio ] && some_left_out; }; }
+# Reads the caller's `kind`. What was left out is missing.
+is_near_or_left_out() { is_near "$@" || { [ "$kind" = blkio ] && some_left_out && is_less "${value:-0}" "$2"; }; }
+is_less() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a < b) }'; }
 
 # Stopped, it waits for nothing.
 compare() {
