@@ -16,7 +16,8 @@ use nix::sys::socket::{
 use nix::time::{ClockId, clock_gettime};
 use nodescope_sensor::conntrack::dump::dump;
 use nodescope_sensor::conntrack::message::{Message, Messages, dump_request};
-use nodescope_sensor::conntrack::socket::{READ_BYTES, Received, Socket};
+use nodescope_sensor::conntrack::socket;
+use nodescope_sensor::netlink::socket::{READ_BYTES, Received, Socket};
 
 const ENTRIES: u64 = 100_000;
 /// Services, each with a server of its own: behind one, no two connections may come from the same port.
@@ -36,10 +37,10 @@ fn main() {
     make_entries();
     let (mut with, mut without) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        without.push(timed(|| read_only(&Socket::open().unwrap())));
+        without.push(timed(|| read_only(&socket::open().unwrap())));
         with.push(timed(|| {
             let mut found = Vec::new();
-            dump(&Socket::open().unwrap(), &mut |translated| {
+            dump(&socket::open().unwrap(), &mut |translated| {
                 found.push(*translated)
             })
             .unwrap();

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use nodescope_sensor::conntrack::message::{Message, Messages, dump_request};
-use nodescope_sensor::conntrack::socket::{READ_BYTES, Received, Socket};
+use nodescope_sensor::conntrack::socket;
+use nodescope_sensor::netlink::socket::{READ_BYTES, Received};
 
 fn main() -> io::Result<()> {
-    let socket = Socket::open()?;
+    let socket = socket::open()?;
     socket.send(&dump_request())?;
     let mut buffer = vec![0; READ_BYTES];
     while let Received::Bytes(length) = socket.receive(&mut buffer, Duration::from_secs(2))? {

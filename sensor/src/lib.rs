@@ -24,6 +24,7 @@ mod helper;
 pub mod host;
 pub mod kernel;
 pub mod losses;
+pub mod netlink;
 pub mod packet;
 pub mod passwd;
 pub mod ping;

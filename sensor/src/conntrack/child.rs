@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{pipe2, read, write};
 
 use super::follow::{Follower, Sink, Totals};
-use super::socket::Socket;
+use super::socket;
 use crate::{helper, privilege, seccomp};
 
 const NAME: &CStr = c"nodescope-nat";
@@ -38,9 +38,9 @@ impl Child {
     /// # Errors
     /// A socket could not be opened, or the kernel gives no process.
     pub fn start(sink: impl Sink) -> io::Result<Self> {
-        let events = Socket::subscribe(EVENT_BUFFER_BYTES)?;
-        events.keep_only_translated()?;
-        let dumps = Socket::open()?;
+        let events = socket::subscribe(EVENT_BUFFER_BYTES)?;
+        socket::keep_only_translated(&events)?;
+        let dumps = socket::open()?;
         let (pipe, report) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let mut kept = sink.descriptors();
         kept.extend([events.as_fd(), dumps.as_fd(), report.as_fd()]);

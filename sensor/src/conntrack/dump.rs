@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::ConntrackError;
 use super::entry::{Translated, translated};
 use super::message::{Message, Messages, dump_request};
-use super::socket::{READ_BYTES, Received, Socket};
+use crate::netlink::socket::{READ_BYTES, Received, Socket};
 
 /// A dump takes no longer than this; 100,000 entries take a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(10);

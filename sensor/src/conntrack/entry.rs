@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV6};
 
 use nodescope_ebpf::abi::Tuple;
 
-use super::attribute::Attributes;
+use crate::netlink::attribute::Attributes;
 
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;

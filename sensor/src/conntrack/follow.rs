@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::dump::dump;
 use super::entry::{Translated, translated};
 use super::message::{Message, Messages};
-use super::socket::{READ_BYTES, Received, Socket};
+use crate::netlink::socket::{READ_BYTES, Received, Socket};
 
 /// Least time between two dumps.
 const DUMP_INTERVAL: Duration = Duration::from_secs(1);

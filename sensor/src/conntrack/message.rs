@@ -1,19 +1,14 @@
-//! Netlink messages: what one read from a ctnetlink socket holds, and the request for a dump. Pure.
+//! What one read from a ctnetlink socket holds, and the request for a dump. Pure.
 
-/// `struct nlmsghdr`.
-const HEADER_BYTES: usize = 16;
+use crate::netlink::message::{self, DONE, ERROR, push_request};
+
 /// `struct nfgenmsg`, before the attributes of an entry.
 const FAMILY_BYTES: usize = 4;
-const ALIGNMENT: usize = 4;
 
-const NLMSG_NOOP: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW`: an entry of a dump, or one that is new.
 const ENTRY: u16 = 0x0100;
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET`.
 const GET: u16 = 0x0101;
-const NLM_F_REQUEST: u16 = 1;
 /// In an answer: the table changed in a way that entries may be missing in the dump.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLM_F_DUMP: u16 = 0x300;
@@ -40,12 +35,12 @@ pub enum Message<'a> {
 
 /// The messages of one read.
 #[derive(Debug, Clone)]
-pub struct Messages<'a>(&'a [u8]);
+pub struct Messages<'a>(message::Messages<'a>);
 
 impl<'a> Messages<'a> {
     /// Of these bytes.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+        Self(message::Messages::new(bytes))
     }
 }
 
@@ -53,59 +48,32 @@ impl<'a> Iterator for Messages<'a> {
     type Item = Message<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let bytes = std::mem::take(&mut self.0);
-        let Some((message, rest)) = split(bytes) else {
-            return Some(Message::Broken);
-        };
-        self.0 = rest;
-        Some(message)
+        let message = self.0.next()?;
+        Some(message.map_or(Message::Broken, Message::of))
     }
 }
 
-fn split(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
-    let length = usize::try_from(u32_at(bytes, 0)?).ok()?;
-    let body = bytes.get(HEADER_BYTES..length)?;
-    let rest = bytes
-        .get(length.next_multiple_of(ALIGNMENT)..)
-        .unwrap_or_default();
-    let kind = u32_at(bytes, 4)?.to_ne_bytes();
-    let (kind, flags) = (
-        u16::from_ne_bytes([kind[0], kind[1]]),
-        u16::from_ne_bytes([kind[2], kind[3]]),
-    );
-    let message = match kind {
-        NLMSG_DONE => Message::Done(errno(body)),
-        NLMSG_ERROR => Message::Refused(errno(body)),
-        ENTRY => Message::Entry {
-            attributes: body.get(FAMILY_BYTES..)?,
-            interrupted: flags & NLM_F_DUMP_INTR != 0,
-        },
-        NLMSG_NOOP => Message::Other,
-        _ => Message::Other,
-    };
-    Some((message, rest))
-}
-
-/// The error a body begins with, which the kernel writes as a negative number.
-fn errno(body: &[u8]) -> i32 {
-    u32_at(body, 0).map_or(0, |error| error.cast_signed().wrapping_neg())
-}
-
-fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    let field = bytes.get(offset..offset + 4)?;
-    Some(u32::from_ne_bytes(field.try_into().ok()?))
+impl<'a> Message<'a> {
+    fn of(message: message::Message<'a>) -> Self {
+        match message.kind {
+            DONE => Self::Done(message.errno()),
+            ERROR => Self::Refused(message.errno()),
+            ENTRY => match message.body.get(FAMILY_BYTES..) {
+                Some(attributes) => Self::Entry {
+                    attributes,
+                    interrupted: message.flags & NLM_F_DUMP_INTR != 0,
+                },
+                None => Self::Broken,
+            },
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Asks for all entries of both address families.
-pub fn dump_request() -> [u8; HEADER_BYTES + FAMILY_BYTES] {
-    let mut request = [0; HEADER_BYTES + FAMILY_BYTES];
-    let length = (HEADER_BYTES + FAMILY_BYTES) as u32;
-    request[..4].copy_from_slice(&length.to_ne_bytes());
-    request[4..6].copy_from_slice(&GET.to_ne_bytes());
-    request[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+pub fn dump_request() -> Vec<u8> {
+    let mut request = Vec::new();
+    push_request(&mut request, GET, NLM_F_DUMP, 0, &[0; FAMILY_BYTES]);
     request
 }
 
@@ -113,27 +81,22 @@ pub fn dump_request() -> [u8; HEADER_BYTES + FAMILY_BYTES] {
 mod tests {
     use super::*;
 
-    fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(HEADER_BYTES + body.len()).expect("short");
-        let mut bytes = length.to_ne_bytes().to_vec();
-        bytes.extend(kind.to_ne_bytes());
-        bytes.extend(flags.to_ne_bytes());
-        bytes.extend([0; 8]);
-        bytes.extend(body);
-        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
-        bytes
-    }
+    const NOOP: u16 = 1;
 
     #[test]
     fn reads_each_kind() {
-        let bytes = [
-            message(ENTRY, 0x12, b"\x02\0\0\0attr"),
-            message(NLMSG_NOOP, 0, b""),
-            message(NLMSG_ERROR, 0, &(-1_i32).to_ne_bytes()),
-            message(0x0102, 0, b"gone"),
-            message(NLMSG_DONE, 0, &0_i32.to_ne_bytes()),
-        ]
-        .concat();
+        let mut bytes = Vec::new();
+        for (kind, flags, body) in [
+            (ENTRY, NLM_F_DUMP_INTR, &b"\x02\0\0\0attr"[..]),
+            (NOOP, 0, b""),
+            (ERROR, 0, &(-1_i32).to_ne_bytes()),
+            (0x0102, 0, b"gone"),
+            (DONE, 0, &0_i32.to_ne_bytes()),
+            // Too short for its family.
+            (ENTRY, 0, b""),
+        ] {
+            push_request(&mut bytes, kind, flags, 0, body);
+        }
         let messages: Vec<_> = Messages::new(&bytes).collect();
         assert_eq!(
             messages,
@@ -146,23 +109,9 @@ mod tests {
                 Message::Refused(1),
                 Message::Other,
                 Message::Done(0),
+                Message::Broken,
             ]
         );
-    }
-
-    #[test]
-    fn broken_bytes_end_it() {
-        let mut long = message(ENTRY, 0, b"\x02\0\0\0attr");
-        long[0] += 1;
-        for bytes in [&[1, 2, 3][..], &[0; 16], &[15; 16], &long] {
-            let messages: Vec<_> = Messages::new(bytes).collect();
-            assert_eq!(messages, [Message::Broken], "{bytes:?}");
-        }
-        assert_eq!(Messages::new(&[]).count(), 0);
-        // Too short for its family.
-        assert_eq!(
-            Messages::new(&message(ENTRY, 0, b"")).next(),
-            Some(Message::Broken)
-        );
+        assert_eq!(Messages::new(&[1]).next(), Some(Message::Broken));
     }
 }

@@ -8,9 +8,8 @@
 //! Why the aggregator cannot do it: each request needs `CAP_NET_ADMIN` in the network namespace it is about. The sensor
 //! gives that up when it has started; only a process of its own that follows events keeps it ([`child`]).
 //!
-//! Parsing is pure: [`message`] and [`entry`].
+//! Parsing is pure: [`message`] and [`entry`], with what [`crate::netlink`] has of netlink.
 
-mod attribute;
 pub mod child;
 pub mod dump;
 pub mod entry;

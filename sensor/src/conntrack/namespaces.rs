@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, setns};
 use super::ConntrackError;
 use super::dump::{Dumped, dump};
 use super::entry::Translated;
-use super::socket::Socket;
+use super::socket;
 
 /// Namespaces looked at; further ones are left out.
 const NAMESPACES_MAX: usize = 4096;
@@ -81,6 +81,6 @@ fn visit(namespaces: Vec<File>) -> Found {
 
 fn dump_one(namespace: &File, into: &mut Vec<Translated>) -> Result<Dumped, ConntrackError> {
     setns(namespace, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)?;
-    let socket = Socket::open()?;
+    let socket = socket::open()?;
     dump(&socket, &mut |translated| into.push(*translated))
 }

@@ -1,126 +1,57 @@
-//! A ctnetlink socket: opening and reading it. Every read has a deadline.
+//! ctnetlink sockets: for dumps, and for events of translated entries only.
 #![expect(unsafe_code, reason = "SO_ATTACH_FILTER, which nix does not have")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    setsockopt, socket, sockopt,
-};
+use nix::sys::socket::SockProtocol;
+
+use crate::netlink::socket::Socket;
 
 /// Bit of the group of new entries (`NF_NETLINK_CONNTRACK_NEW`).
 const GROUP_NEW: u32 = 1;
-/// The kernel writes at most 32 KiB at once.
-pub const READ_BYTES: usize = 64 * 1024;
 
-/// A socket in the network namespace of the thread that opened it.
-#[derive(Debug)]
-pub struct Socket(OwnedFd);
-
-/// What a read brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Received {
-    /// So many bytes.
-    Bytes(usize),
-    /// Nothing came in time.
-    Nothing,
-    /// The kernel had messages for which the socket had no room.
-    Overrun,
+/// For dumps.
+///
+/// # Errors
+/// The kernel has no nfnetlink, or denies it.
+pub fn open() -> io::Result<Socket> {
+    Socket::open(SockProtocol::NetlinkNetFilter, 0)
 }
 
-impl Socket {
-    /// For dumps.
-    ///
-    /// # Errors
-    /// The kernel has no nfnetlink, or denies it.
-    pub fn open() -> io::Result<Self> {
-        Self::in_groups(0).map_err(io::Error::from)
-    }
-
-    /// For new entries, of which `buffer_bytes` may wait.
-    ///
-    /// # Errors
-    /// As [`Socket::open`]; `CAP_NET_ADMIN` is needed.
-    pub fn subscribe(buffer_bytes: usize) -> io::Result<Self> {
-        let socket = Self::in_groups(GROUP_NEW)?;
-        let forced = setsockopt(&socket.0, sockopt::RcvBufForce, &buffer_bytes);
-        forced.or_else(|_| setsockopt(&socket.0, sockopt::RcvBuf, &buffer_bytes))?;
-        Ok(socket)
-    }
-
-    fn in_groups(groups: u32) -> nix::Result<Self> {
-        let fd = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-            SockProtocol::NetlinkNetFilter,
-        )?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Ok(Self(fd))
-    }
-
-    /// Lets the kernel drop messages of entries without the bit `IPS_DST_NAT` in their status before they take room.
-    ///
-    /// # Errors
-    /// The kernel refused the filter.
-    pub fn keep_only_translated(&self) -> io::Result<()> {
-        let program = libc::sock_fprog {
-            len: DST_NAT_ONLY.len() as libc::c_ushort,
-            filter: DST_NAT_ONLY.as_ptr().cast_mut(),
-        };
-        let length = size_of::<libc::sock_fprog>() as libc::socklen_t;
-        // SAFETY: `program` is a live sock_fprog of the length given, and points to as many live instructions as it
-        // says; the kernel only reads and copies them.
-        let result = unsafe {
-            libc::setsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ATTACH_FILTER,
-                std::ptr::from_ref(&program).cast(),
-                length,
-            )
-        };
-        Errno::result(result).map(drop).map_err(io::Error::from)
-    }
-
-    /// Sends a request to the kernel.
-    ///
-    /// # Errors
-    /// It could not be sent.
-    pub fn send(&self, request: &[u8]) -> io::Result<()> {
-        send(self.0.as_raw_fd(), request, MsgFlags::empty())?;
-        Ok(())
-    }
-
-    /// Waits up to `patience` for messages.
-    ///
-    /// # Errors
-    /// Reading failed.
-    pub fn receive(&self, buffer: &mut [u8], patience: Duration) -> io::Result<Received> {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        match poll(&mut fds, timeout) {
-            Ok(0) | Err(Errno::EINTR) => return Ok(Received::Nothing),
-            Ok(_) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        match recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(bytes) => Ok(Received::Bytes(bytes)),
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(Received::Nothing),
-            Err(Errno::ENOBUFS) => Ok(Received::Overrun),
-            Err(errno) => Err(errno.into()),
-        }
-    }
+/// For new entries, of which `buffer_bytes` may wait.
+///
+/// # Errors
+/// As [`open`]; `CAP_NET_ADMIN` is needed.
+pub fn subscribe(buffer_bytes: usize) -> io::Result<Socket> {
+    let socket = Socket::open(SockProtocol::NetlinkNetFilter, GROUP_NEW)?;
+    socket.set_buffer(buffer_bytes)?;
+    Ok(socket)
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
+/// Lets the kernel drop messages of entries without the bit `IPS_DST_NAT` in their status before they take room.
+///
+/// # Errors
+/// The kernel refused the filter.
+pub fn keep_only_translated(socket: &Socket) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: DST_NAT_ONLY.len() as libc::c_ushort,
+        filter: DST_NAT_ONLY.as_ptr().cast_mut(),
+    };
+    let length = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: `program` is a live sock_fprog of the length given, and points to as many live instructions as it says;
+    // the kernel only reads and copies them.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            std::ptr::from_ref(&program).cast(),
+            length,
+        )
+    };
+    Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
 const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {

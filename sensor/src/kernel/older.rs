@@ -16,8 +16,7 @@ use super::verdict::{HookState, broke, cannot, lacks};
 use crate::conntrack::dump::dump;
 use crate::conntrack::entry::Translated;
 use crate::conntrack::namespaces::dump_all;
-use crate::conntrack::socket::Socket;
-use crate::conntrack::{ConntrackError, namespaces};
+use crate::conntrack::{ConntrackError, namespaces, socket};
 
 /// The connections.
 #[derive(Debug)]
@@ -80,7 +79,7 @@ impl Older {
         if !Path::new("/proc/sys/net/netfilter/nf_conntrack_count").exists() {
             return Ok(());
         }
-        let dumped = dump(&Socket::open()?, &mut |found| self.take(found))?;
+        let dumped = dump(&socket::open()?, &mut |found| self.take(found))?;
         self.lost += u64::from(dumped.interrupted);
         Ok(())
     }

@@ -11,7 +11,8 @@ use nix::sched::{CloneFlags, unshare};
 use nodescope_sensor::conntrack::dump::dump;
 use nodescope_sensor::conntrack::entry::Translated;
 use nodescope_sensor::conntrack::follow::{Follower, Sink, Taken, Totals};
-use nodescope_sensor::conntrack::socket::{READ_BYTES, Received, Socket};
+use nodescope_sensor::conntrack::socket;
+use nodescope_sensor::netlink::socket::{READ_BYTES, Received};
 
 const SERVICE: &str = "10.9.9.9:80";
 const CONNECTS: usize = 600;
@@ -109,7 +110,7 @@ fn a_dump_has_every_translated_connection() {
         let direct = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut found = Ports::default();
         let mut actual = HashSet::new();
-        let dumped = dump(&Socket::open().unwrap(), &mut |translated| {
+        let dumped = dump(&socket::open().unwrap(), &mut |translated| {
             actual.insert(SocketAddr::new(
                 translated.actual.ip().to_canonical(),
                 translated.actual.port(),
@@ -128,8 +129,8 @@ fn a_dump_has_every_translated_connection() {
 #[test]
 fn events_tell_of_translated_connections_only() {
     in_namespace("events", |listener| {
-        let events = Socket::subscribe(1 << 20).unwrap();
-        events.keep_only_translated().unwrap();
+        let events = socket::subscribe(1 << 20).unwrap();
+        socket::keep_only_translated(&events).unwrap();
         let direct = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut buffer = vec![0; READ_BYTES];
         let none = events.receive(&mut buffer, std::time::Duration::ZERO);
@@ -137,7 +138,7 @@ fn events_tell_of_translated_connections_only() {
 
         let (_pairs, ports) = connect(listener, 50);
         let mut found = Ports::default();
-        let mut follower = Follower::new(events, Socket::open().unwrap(), &mut found);
+        let mut follower = Follower::new(events, socket::open().unwrap(), &mut found);
         // One event a step.
         for _ in 0..50 {
             assert_eq!(follower.step().unwrap(), Totals::default());
@@ -151,11 +152,11 @@ fn events_tell_of_translated_connections_only() {
 #[test]
 fn what_found_no_room_is_dumped() {
     in_namespace("overrun", |listener| {
-        let events = Socket::subscribe(SMALL_BUFFER_BYTES).unwrap();
-        events.keep_only_translated().unwrap();
+        let events = socket::subscribe(SMALL_BUFFER_BYTES).unwrap();
+        socket::keep_only_translated(&events).unwrap();
         let (_pairs, ports) = connect(listener, CONNECTS);
         let mut found = Ports::default();
-        let mut follower = Follower::new(events, Socket::open().unwrap(), &mut found);
+        let mut follower = Follower::new(events, socket::open().unwrap(), &mut found);
         let totals = run(&mut follower, |totals| totals.overruns > 0);
         assert_eq!((totals.overruns, totals.failures), (1, 0), "{totals:?}");
         drop(follower);
@@ -167,11 +168,11 @@ fn what_found_no_room_is_dumped() {
 #[test]
 fn nothing_is_missed_behind_a_dump() {
     in_namespace("behind", |listener| {
-        let events = Socket::subscribe(SMALL_BUFFER_BYTES).unwrap();
-        events.keep_only_translated().unwrap();
+        let events = socket::subscribe(SMALL_BUFFER_BYTES).unwrap();
+        socket::keep_only_translated(&events).unwrap();
         let (_pairs, before) = connect(listener, CONNECTS);
         let mut found = Ports::default();
-        let mut follower = Follower::new(events, Socket::open().unwrap(), &mut found);
+        let mut follower = Follower::new(events, socket::open().unwrap(), &mut found);
         run(&mut follower, |totals| totals.overruns > 0);
         let (_pair, after) = connect(listener, 1);
         let totals = follower.step().unwrap();

@@ -1,5 +1,7 @@
 //! Netlink attributes: type, length and value, one after the other, filled up to four bytes. Pure.
 
+use super::ALIGNMENT;
+
 /// Length and type.
 const HEADER_BYTES: usize = 4;
 /// Two bits of the type say what is in the value (`NLA_F_NESTED`, `NLA_F_NET_BYTEORDER`).
@@ -7,7 +9,7 @@ const TYPE_MASK: u16 = 0x3fff;
 
 /// Walks attributes; it ends early at one that does not fit.
 #[derive(Debug, Clone)]
-pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+pub struct Attributes<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
@@ -18,7 +20,7 @@ impl<'a> Iterator for Attributes<'a> {
         let kind = u16_at(bytes, 2)? & TYPE_MASK;
         let value = bytes.get(HEADER_BYTES..length)?;
         self.0 = bytes
-            .get(length.next_multiple_of(HEADER_BYTES)..)
+            .get(length.next_multiple_of(ALIGNMENT)..)
             .unwrap_or_default();
         Some((kind, value))
     }
@@ -26,14 +28,14 @@ impl<'a> Iterator for Attributes<'a> {
 
 impl<'a> Attributes<'a> {
     /// The value of the first attribute of this type.
-    pub(super) fn value(&self, wanted: u16) -> Option<&'a [u8]> {
+    pub fn value(&self, wanted: u16) -> Option<&'a [u8]> {
         let mut all = self.clone();
         all.find(|(kind, _)| *kind == wanted)
             .map(|(_, value)| value)
     }
 
     /// The attributes in the first attribute of this type.
-    pub(super) fn nested(&self, wanted: u16) -> Option<Self> {
+    pub fn nested(&self, wanted: u16) -> Option<Self> {
         self.value(wanted).map(Self)
     }
 }
@@ -43,17 +45,18 @@ fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(field.try_into().ok()?))
 }
 
+/// An attribute of a request.
+pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(HEADER_BYTES + value.len()).unwrap_or(u16::MAX);
+    let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-        let length = u16::try_from(HEADER_BYTES + value.len()).expect("short");
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    }
 
     #[test]
     fn walks_filled_up_values() {
