@@ -123,6 +123,8 @@ impl Kernel {
         let loaded = load::load(options, constants)?;
         let mut kernel = Self::new(loaded, hierarchy, options)?;
         kernel.seed_cgroups(options);
+        // Processes that are forked keep what the sensor has then.
+        bpf::release_memory();
         kernel.translations.follow(&mut kernel.hooks);
         kernel.older.find(
             &mut kernel.hooks,
@@ -138,7 +140,6 @@ impl Kernel {
         // What cannot be deleted only takes room.
         let _ = kernel.older.forget(&mut kernel.batch);
         kernel.delays.judge(&mut kernel.hooks);
-        bpf::release_memory();
         Ok(kernel)
     }
 
