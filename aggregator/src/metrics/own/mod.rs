@@ -46,7 +46,7 @@ pub struct Metrics {
     sensor_connected: Level,
     sensor_reconnects: Counter,
     hooks: Family<Hook, Level>,
-    known_hooks: Mutex<Vec<Hook>>,
+    known_hooks: Mutex<Vec<(Hook, String)>>,
     sensor_label_sets: AtomicUsize,
     map_entries: Family<Map, Level>,
     map_capacity: Family<Map, Level>,

@@ -90,7 +90,7 @@ impl Metrics {
         }
     }
 
-    /// Sets the state of a hook; its former state disappears. Returns whether it was another one.
+    /// Sets the state of a hook; its former state disappears. Returns whether it was another one, or for other reasons.
     pub fn set_hook(&self, hook: &Hook<'_>) -> bool {
         let labels = labels::Hook {
             hook: hook.name.to_owned(),
@@ -101,16 +101,21 @@ impl Metrics {
             .known_hooks
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if known.contains(&labels) {
-            return false;
-        }
-        if let Some(at) = known.iter().position(|other| other.hook == labels.hook) {
-            self.hooks.remove(&known.swap_remove(at));
+        if let Some(at) = known
+            .iter()
+            .position(|(other, _)| other.hook == labels.hook)
+        {
+            let (former, detail) = known.swap_remove(at);
+            if former == labels && detail == hook.detail {
+                known.push((former, detail));
+                return false;
+            }
+            self.hooks.remove(&former);
         }
         let has_room = known.len() < MAX_SENSOR_LABEL_SETS;
         if has_room {
             self.hooks.get_or_create(&labels).set(1);
-            known.push(labels);
+            known.push((labels, hook.detail.to_owned()));
         }
         has_room
     }

@@ -200,19 +200,25 @@ fn a_sensor_cannot_make_labels_without_end() {
 fn a_state_that_is_known_already_is_none_to_tell() {
     let own = Metrics::new("1.0.0");
     let told = [
-        Verdict::Ok,
-        Verdict::Ok,
-        Verdict::Degraded,
-        Verdict::Degraded,
-        Verdict::Ok,
+        (Verdict::Ok, ""),
+        (Verdict::Ok, ""),
+        (Verdict::Degraded, "missing: a half"),
+        (Verdict::Degraded, "missing: a half"),
+        (Verdict::Degraded, "missing: all"),
+        (Verdict::Ok, ""),
     ]
-    .map(|verdict| {
+    .map(|(verdict, detail)| {
         own.set_hook(&Hook {
             name: "delays",
             rung: "tp_btf/x",
             verdict,
-            detail: "",
+            detail,
         })
     });
-    assert_eq!(told, [true, false, true, false, true]);
+    assert_eq!(told, [true, false, true, false, true, true]);
+    let page = page(&own, Format::Text);
+    let series = page
+        .matches("nodescope_sensor_hook{hook=\"delays\"")
+        .count();
+    assert_eq!(series, 1);
 }
