@@ -45,6 +45,8 @@ pub struct Args {
     pub nat_in_containers: bool,
     /// Whether translations are learnt from ctnetlink events.
     pub conntrack_events: bool,
+    /// Whether delays are asked of taskstats.
+    pub taskstats: bool,
 }
 
 /// What to do.
@@ -79,6 +81,7 @@ impl Default for Args {
             max_cgroups: None,
             nat_in_containers: false,
             conntrack_events: false,
+            taskstats: false,
         }
     }
 }
@@ -93,7 +96,7 @@ struct Flag {
     set: fn(&mut Args, &mut Parser) -> Result<(), lexopt::Error>,
 }
 
-const FLAGS: [Flag; 18] = [
+const FLAGS: [Flag; 19] = [
     Flag {
         name: "socket",
         value: "PATH",
@@ -218,6 +221,15 @@ const FLAGS: [Flag; 18] = [
         help: "learn of translations from netlink, in a process that keeps CAP_NET_ADMIN, not from packets",
         set: |args, _| {
             args.conntrack_events = true;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "taskstats",
+        value: "",
+        help: "ask netlink for delays, in a process that keeps CAP_NET_ADMIN, not the tasks themselves",
+        set: |args, _| {
+            args.taskstats = true;
             Ok(())
         },
     },

@@ -35,3 +35,5 @@ pub mod seccomp;
 pub mod setup;
 pub mod socket;
 pub mod stream;
+pub mod taskstats;
+mod walks;

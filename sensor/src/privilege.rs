@@ -48,7 +48,7 @@ pub const CAPABILITIES: [Need; 11] = [
     need(
         Capability::CAP_NET_ADMIN,
         Phase::Start,
-        "attach to the cgroup tree; ask for connection tracking entries",
+        "attach to the cgroup tree; ask for connection tracking entries; taskstats",
     ),
     need(
         Capability::CAP_DAC_READ_SEARCH,

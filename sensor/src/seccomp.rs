@@ -230,6 +230,36 @@ pub const FOLLOWER_CALLS: &[Call] = &[
     ),
 ];
 
+/// With [`HELPER_CALLS`], every call of the process that asks taskstats, see [`crate::taskstats::child`].
+pub const TASKSTATS_CALLS: &[Call] = &[
+    #[cfg(target_arch = "x86_64")]
+    call(libc::SYS_poll, When::Always, "waits for exit records"),
+    call(libc::SYS_ppoll, When::Always, "waits for exit records"),
+    call(libc::SYS_clock_gettime, When::Always, "the time of a walk"),
+    call(libc::SYS_recvfrom, When::Always, "answers and exit records"),
+    call(libc::SYS_sendto, When::Always, "questions"),
+    call(
+        libc::SYS_openat,
+        When::BitsClear(2, WRITE_FLAGS),
+        "/proc/PID/cgroup, the list of processes",
+    ),
+    call(libc::SYS_read, When::Always, "/proc/PID/cgroup"),
+    call(libc::SYS_close, When::Always, "both"),
+    call(libc::SYS_fstat, When::Always, "the list of processes"),
+    call(
+        libc::SYS_newfstatat,
+        When::Always,
+        "the inode of a cgroup, how many tasks a process has",
+    ),
+    call(libc::SYS_getdents64, When::Always, "the list of processes"),
+    call(libc::SYS_lseek, When::Always, "the list of processes"),
+    call(
+        libc::SYS_fcntl,
+        When::OneOf(1, &FCNTL_COMMANDS),
+        "the list of processes",
+    ),
+];
+
 /// Flags of `clone` as the process that has files looked at gives them: no thread, no namespace.
 const FORK_FLAGS: [u64; 1] = [libc::SIGCHLD as u64];
 const EXAMINER_PRCTLS: [u64; 1] = [libc::PR_SET_NO_NEW_PRIVS as u64];
@@ -297,6 +327,15 @@ pub fn restrict() -> Result<(), SeccompError> {
 /// See [`SeccompError`].
 pub fn restrict_follower() -> Result<(), SeccompError> {
     apply_filter_all_threads(&filter(&[HELPER_CALLS, FOLLOWER_CALLS])?).map_err(SeccompError::Apply)
+}
+
+/// The same with [`TASKSTATS_CALLS`].
+///
+/// # Errors
+/// See [`SeccompError`].
+pub fn restrict_taskstats() -> Result<(), SeccompError> {
+    apply_filter_all_threads(&filter(&[HELPER_CALLS, TASKSTATS_CALLS])?)
+        .map_err(SeccompError::Apply)
 }
 
 /// The same with [`EXAMINER_CALLS`].

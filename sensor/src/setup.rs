@@ -32,6 +32,7 @@ pub fn load(args: &Args) -> Result<(Node, CgroupTree, Kernel), Failure> {
         sizes,
         every_netns: args.nat_in_containers,
         conntrack_events: args.conntrack_events,
+        taskstats: args.taskstats,
         evict_idle: args.flow_idle.unwrap_or(usual.evict_idle),
         ..usual
     };

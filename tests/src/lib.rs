@@ -6,6 +6,7 @@
 //! container daemons live in a [`Sandbox`] with their own `/run`, `/var/lib`, `/etc` and network.
 #![forbid(unsafe_code)]
 
+mod accounting;
 mod agent;
 mod cgroup;
 mod containerd;
@@ -37,6 +38,7 @@ mod usage;
 mod user;
 mod wait;
 
+pub use accounting::Accounting;
 pub use agent::{Agent, AgentOptions, UNPRIVILEGED_GROUP_ID, UNPRIVILEGED_USER, programs};
 pub use cgroup::{Unit, hierarchies};
 pub use containerd::Containerd;
@@ -64,7 +66,7 @@ pub use service::VirtualService;
 pub use settings::{quick_settings, settings};
 pub use shared::Shared;
 pub use taskstats::{Taskstats, WAITS as TASKSTATS_WAITS};
-pub use usage::{children_cpu_seconds, cpu_seconds};
+pub use usage::{children, children_cpu_seconds, cpu_seconds};
 pub use wait::{DEADLINE, eventually, poll};
 
 /// A name no other test of any run uses at the same time.

@@ -13,6 +13,15 @@ pub fn children_cpu_seconds() -> f64 {
     stat_ticks(own, 13) + stat_ticks(own, 14)
 }
 
+/// Processes that a process has forked, while it has one thread.
+#[track_caller]
+pub fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(path).expect("CONFIG_PROC_CHILDREN");
+    let pids = text.split_whitespace().map(str::parse);
+    pids.map(|pid| pid.expect("a number")).collect()
+}
+
 /// A field of `/proc/PID/stat` after the name, in seconds.
 #[track_caller]
 fn stat_ticks(pid: u32, index: usize) -> f64 {

@@ -2,7 +2,6 @@
 //! taskstats.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -12,43 +11,10 @@ use nodescope_tests::*;
 const CPU: &str = "container_resources_cpu_delay_seconds_total";
 const DISK: &str = "container_resources_disk_delay_seconds_total";
 const MEMORY: &str = "container_resources_memory_delay_seconds_total";
-const SWITCH: &str = "/proc/sys/kernel/task_delayacct";
 /// Of `/proc/PID/stat` (`proc_pid_stat(5)`), behind the name: delayacct_blkio_ticks.
 const BLOCK_IO_TICKS: usize = 39;
 /// `sysconf(_SC_CLK_TCK)` of every Linux that nodescope runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
-
-/// `kernel.task_delayacct` is on while this lives, which one test at a time can have.
-struct Accounting {
-    before: String,
-    _one: MutexGuard<'static, ()>,
-}
-
-impl Accounting {
-    /// None on kernels without the setting, after saying so.
-    fn on() -> Option<Self> {
-        static ONE: Mutex<()> = Mutex::new(());
-        if !Path::new(SWITCH).exists() {
-            eprintln!("skipped: this kernel has no kernel.task_delayacct");
-            return None;
-        }
-        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::fs::read_to_string(SWITCH).expect("the setting");
-        let accounting = Self { before, _one: one };
-        accounting.turn("1");
-        Some(accounting)
-    }
-
-    fn turn(&self, value: &str) {
-        std::fs::write(SWITCH, value).expect("to set it");
-    }
-}
-
-impl Drop for Accounting {
-    fn drop(&mut self) {
-        let _ = std::fs::write(SWITCH, &self.before);
-    }
-}
 
 fn in_proc(process: &Process, file: &str) -> String {
     let path = format!("/proc/{}/{file}", process.pid());
@@ -95,10 +61,31 @@ fn is_impossible(seconds: f64, begun: Instant) -> bool {
     seconds > 2.0 * begun.elapsed().as_secs_f64()
 }
 
+/// A sensor that asks taskstats.
+fn taskstats() -> AgentOptions {
+    AgentOptions {
+        sensor: vec!["--taskstats".to_owned()],
+        ..AgentOptions::default()
+    }
+}
+
 #[test]
 fn starved_processes_wait_as_long_as_the_kernel_says() {
     require_root!();
-    let (mut agent, unit) = (Agent::start(), Unit::service("starved"));
+    starved_processes_wait_as_long_as_the_kernel_says_to(AgentOptions::default());
+}
+
+#[test]
+fn starved_processes_by_taskstats() {
+    require_root!();
+    let Some(_accounting) = Accounting::on() else {
+        return;
+    };
+    starved_processes_wait_as_long_as_the_kernel_says_to(taskstats());
+}
+
+fn starved_processes_wait_as_long_as_the_kernel_says_to(options: AgentOptions) {
+    let (mut agent, unit) = (Agent::start_with(options), Unit::service("starved"));
     let labels = [("container_id", unit.path())];
     let busy = || {
         let mut command = Place::in_unit(&unit).command("taskset");
@@ -138,10 +125,20 @@ fn starved_processes_wait_as_long_as_the_kernel_says() {
 #[test]
 fn throttled_writes_wait_as_long_as_the_kernel_says() {
     require_root!();
+    throttled_writes_wait_as_long_as_the_kernel_says_to(AgentOptions::default());
+}
+
+#[test]
+fn throttled_writes_by_taskstats() {
+    require_root!();
+    throttled_writes_wait_as_long_as_the_kernel_says_to(taskstats());
+}
+
+fn throttled_writes_wait_as_long_as_the_kernel_says_to(options: AgentOptions) {
     let Some(accounting) = Accounting::on() else {
         return;
     };
-    let agent = Agent::start();
+    let agent = Agent::start_with(options);
     // Without the limit it would be full long before the second of waiting.
     let device = LoopDevice::new(64 << 20);
     let (v1, v2) = device.limits("write", 16_000_000);
@@ -172,12 +169,11 @@ fn throttled_writes_wait_as_long_as_the_kernel_says() {
     writer[0].kill();
     // The setting is looked at now and then, and said as long as it is off.
     accounting.turn("0");
+    let remedies = || agent.logs().matches("set it to 1 with sysctl").count();
+    eventually("the remedy", || (remedies() > 0).then_some(()));
     let hook = [("hook", "delays"), ("verdict", "degraded")];
-    agent.eventually("the verdict", "", |scrape| {
-        (scrape.sum("nodescope_sensor_hook", &hook) == Some(1.0)).then_some(())
-    });
-    let remedies = agent.logs().matches("set it to 1 with sysctl").count();
-    assert_eq!(remedies, 1, "{}", agent.logs());
+    let hooks = agent.scrape().sum("nodescope_sensor_hook", &hook);
+    assert_eq!((hooks, remedies()), (Some(1.0), 1), "{}", agent.logs());
 }
 
 fn waits_for_disk_now(process: &Process) -> bool {
@@ -185,8 +181,8 @@ fn waits_for_disk_now(process: &Process) -> bool {
 }
 
 /// Of any process of the machine.
-fn left_out(scrape: &Scrape) -> f64 {
-    let labels = [("stage", "kernel_delays"), ("reason", "impossible")];
+fn left_out(scrape: &Scrape, stage: &str) -> f64 {
+    let labels = [("stage", stage), ("reason", "impossible")];
     scrape
         .sum("nodescope_records_lost_total", &labels)
         .unwrap_or(0.0)
@@ -249,12 +245,22 @@ impl SlowReader {
 #[test]
 fn a_wait_longer_than_there_was_time_for_is_left_out() {
     require_root!();
+    a_wait_too_long_is_left_out_by(AgentOptions::default(), "kernel_delays");
+}
+
+#[test]
+fn a_wait_too_long_is_left_out_by_taskstats() {
+    require_root!();
+    a_wait_too_long_is_left_out_by(taskstats(), "taskstats");
+}
+
+fn a_wait_too_long_is_left_out_by(options: AgentOptions, stage: &str) {
     let Some(accounting) = Accounting::on() else {
         return;
     };
-    let agent = Agent::start();
+    let agent = Agent::start_with(options);
     let device = LoopDevice::new(8 << 20);
-    let before = left_out(&agent.scrape());
+    let before = left_out(&agent.scrape(), stage);
     let reader = poll(DEADLINE, || {
         SlowReader::with_a_wrong_wait(&accounting, &device)
     });
@@ -271,7 +277,7 @@ fn a_wait_longer_than_there_was_time_for_is_left_out() {
     };
     stopped(&reader);
     agent.eventually("a loss", "", |scrape| {
-        (left_out(scrape) > before).then_some(())
+        (left_out(scrape, stage) > before).then_some(())
     });
     // What was waited for between the same two looks is left out with it; what comes later is not.
     let labels = [("container_id", unit.path())];
@@ -331,10 +337,20 @@ fn touch_pages(unit: &Unit) -> Process {
 #[test]
 fn every_wait_is_as_long_as_taskstats_says() {
     require_root!();
+    every_wait_is_as_long_as_taskstats_says_to(AgentOptions::default());
+}
+
+#[test]
+fn every_wait_by_taskstats() {
+    require_root!();
+    every_wait_is_as_long_as_taskstats_says_to(taskstats());
+}
+
+fn every_wait_is_as_long_as_taskstats_says_to(options: AgentOptions) {
     let Some(_accounting) = Accounting::on() else {
         return;
     };
-    let (agent, unit) = (Agent::start(), Unit::service("waits"));
+    let (agent, unit) = (Agent::start_with(options), Unit::service("waits"));
     unit.limit("memory.limit_in_bytes 28M", "memory.max 28M");
     let directory = tempfile::tempdir_in("/var/tmp").expect("a directory on a disk");
     let begun = Instant::now();

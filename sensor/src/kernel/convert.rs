@@ -3,6 +3,8 @@
 use nodescope_ebpf::abi;
 use nodescope_schema as schema;
 
+use crate::taskstats::accounts::Account;
+
 pub(super) fn workload(key: abi::WorkloadKey) -> schema::Workload {
     schema::Workload {
         cgroup_v2: key.cgroup_v2,
@@ -88,6 +90,33 @@ pub(super) fn delays(key: abi::CgroupKey, value: &abi::Delays, accounted: bool) 
             irq_ns: value.irq_ns,
         },
     }
+}
+
+/// The same of what taskstats told.
+pub(super) fn account(key: abi::CgroupKey, value: &Account, accounted: bool) -> schema::Delays {
+    let [
+        cpu_ns,
+        block_io_ns,
+        swap_in_ns,
+        reclaim_ns,
+        thrashing_ns,
+        compaction_ns,
+        write_copy_ns,
+        irq_ns,
+    ] = value.waits.0;
+    let value = abi::Delays {
+        generation_ns: value.generation_ns,
+        updated_ns: value.updated_ns,
+        cpu_ns,
+        block_io_ns,
+        swap_in_ns,
+        reclaim_ns,
+        thrashing_ns,
+        compaction_ns,
+        write_copy_ns,
+        irq_ns,
+    };
+    delays(key, &value, accounted)
 }
 
 fn cgroup_key(key: abi::CgroupKey) -> schema::CgroupKey {

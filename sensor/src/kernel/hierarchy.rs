@@ -2,8 +2,9 @@
 //! `/proc/self/mountinfo` (proc(5)). Containers of older setups differ in v1 hierarchies only.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nodescope_ebpf::abi::V1Controller;
 
@@ -31,8 +32,22 @@ pub(super) struct Hierarchy {
     pub controller_name: &'static str,
 }
 
+impl Hierarchy {
+    /// The one to watch; none where there is only the v2 tree. From the sensor's own line in `/proc`, whose first fields
+    /// are the same for every process.
+    pub(super) fn watched(proc_root: &Path) -> Option<Self> {
+        choose(&fs::read_to_string(proc_root.join("self/cgroup")).ok()?)
+    }
+
+    /// Where it is mounted.
+    pub(super) fn root(&self, proc_root: &Path) -> Option<PathBuf> {
+        let mountinfo = fs::read(proc_root.join("self/mountinfo")).ok()?;
+        mount_point(&mountinfo, self.controller_name)
+    }
+}
+
 /// The hierarchy of the first of [`CONTROLLERS`] that has one, from the text of a `/proc/PID/cgroup`.
-pub(super) fn choose(proc_cgroup: &str) -> Option<Hierarchy> {
+fn choose(proc_cgroup: &str) -> Option<Hierarchy> {
     CONTROLLERS.iter().find_map(|(name, controller)| {
         proc_cgroup.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':');
@@ -52,7 +67,7 @@ pub(super) fn choose(proc_cgroup: &str) -> Option<Hierarchy> {
 }
 
 /// Where the root of the hierarchy of `controller` is mounted, from the bytes of a `mountinfo`.
-pub(super) fn mount_point(mountinfo: &[u8], controller: &str) -> Option<PathBuf> {
+fn mount_point(mountinfo: &[u8], controller: &str) -> Option<PathBuf> {
     mountinfo.split(|byte| *byte == b'\n').find_map(|line| {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         // Optional fields end with a dash.

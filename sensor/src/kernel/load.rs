@@ -18,7 +18,7 @@ use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 use nodescope_ebpf::{OBJECT, globals, maps};
 
 use super::bpf;
-use super::probes::{Attach, PROBES, Probe, Program, TCP_STATE, TRANSLATIONS};
+use super::probes::{Attach, DELAYS, PROBES, Probe, Program, TCP_STATE, TRANSLATIONS};
 use super::verdict::{HookState, Refusal, is_unsupported, judge, verifier_reason};
 use super::{LoadOptions, Rungs};
 
@@ -183,6 +183,7 @@ impl Loaded {
         let lowest = match probe.name {
             TCP_STATE => options.rungs == Rungs::LowerTcp,
             TRANSLATIONS => options.conntrack_events,
+            DELAYS => options.taskstats,
             _ => false,
         };
         for (index, rung) in probe.rungs.iter().enumerate() {

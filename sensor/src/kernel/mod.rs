@@ -31,9 +31,9 @@ mod table;
 mod translations;
 mod verdict;
 
-use std::fs;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use aya::maps::{MapData, RingBuf};
 use aya::programs::links::FdLink;
@@ -112,7 +112,7 @@ impl Kernel {
     /// # Errors
     /// See [`LoadError`]. A program that does not load is no error but a verdict, see [`Kernel::hooks`].
     pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
-        let hierarchy = watched_hierarchy(options);
+        let hierarchy = Hierarchy::watched(&options.proc_root);
         let constants = Globals {
             host_netns: options.host_netns,
             every_netns: u32::from(options.every_netns),
@@ -139,6 +139,8 @@ impl Kernel {
             .find(&kernel.existing, &mut kernel.hooks, &mut kernel.batch);
         // What cannot be deleted only takes room.
         let _ = kernel.older.forget(&mut kernel.batch);
+        let v1_root = kernel.v1_root(options);
+        kernel.delays.follow(&mut kernel.hooks, options, v1_root);
         kernel.delays.judge(&mut kernel.hooks);
         Ok(kernel)
     }
@@ -232,15 +234,15 @@ impl Kernel {
             .map_or("", |hierarchy| &hierarchy.controllers)
     }
 
+    /// Number of the watched v1 hierarchy and where it is mounted.
+    fn v1_root(&self, options: &LoadOptions) -> Option<(u32, PathBuf)> {
+        let hierarchy = self.hierarchy.as_ref()?;
+        Some((hierarchy.number, hierarchy.root(&options.proc_root)?))
+    }
+
     fn seed_cgroups(&mut self, options: &LoadOptions) {
-        let v1_root = self.hierarchy.as_ref().and_then(|hierarchy| {
-            let mountinfo = fs::read(options.proc_root.join("self/mountinfo")).ok()?;
-            Some((
-                hierarchy::mount_point(&mountinfo, hierarchy.controller_name)?,
-                hierarchy.number,
-            ))
-        });
-        for (root, number) in [(options.cgroup_v2_root.clone(), 0)]
+        let v1_root = self.v1_root(options);
+        for (number, root) in [(0, options.cgroup_v2_root.clone())]
             .into_iter()
             .chain(v1_root)
         {
@@ -304,6 +306,7 @@ impl Kernel {
         let mut lost_here = vec![unseeded, self.flows.loss(), self.older.loss()];
         lost_here.push(self.logs.loss());
         lost_here.extend(self.translations.losses());
+        lost_here.extend(self.delays.losses());
         self.losses.poll(&lost_here, all, emit)
     }
 
@@ -337,12 +340,6 @@ impl Kernel {
     }
 }
 
-/// From the sensor's own line in `/proc`, whose first fields are the same for every process.
-fn watched_hierarchy(options: &LoadOptions) -> Option<Hierarchy> {
-    let own = fs::read_to_string(options.proc_root.join("self/cgroup")).ok()?;
-    hierarchy::choose(&own)
-}
-
 impl Source for Kernel {
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.events.as_fd())
@@ -365,7 +362,10 @@ impl Source for Kernel {
         if !self.hooks_told {
             self.emit_hooks(emit);
         }
-        self.delays.scan(&self.existing, monotonic_ns)?;
+        self.delays.scan(&self.existing)?;
+        if self.delays.hear(&mut self.hooks, now_ns) {
+            self.hooks_told = false;
+        }
         if self.translations.hear(&mut self.hooks) {
             self.hooks_told = false;
         }

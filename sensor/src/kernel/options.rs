@@ -26,6 +26,8 @@ pub struct LoadOptions {
     pub every_netns: bool,
     /// Whether translations are learnt from ctnetlink events although the programs could see them.
     pub conntrack_events: bool,
+    /// Whether delays are asked of taskstats although the programs could read them.
+    pub taskstats: bool,
     /// Where on their ladders hooks begin.
     pub rungs: Rungs,
     /// Where Cilium may have pinned its maps.
@@ -44,6 +46,7 @@ impl LoadOptions {
             evict_idle: EVICT_IDLE,
             every_netns: false,
             conntrack_events: false,
+            taskstats: false,
             rungs: Rungs::Best,
             cilium_directories: CILIUM_DIRECTORIES.map(PathBuf::from).to_vec(),
         }

@@ -54,6 +54,11 @@ const CALLBACKS: Program = program("tcp_callbacks", Attach::SockOps);
 const RELEASE: Program = program("tcp_release", Attach::Release);
 /// The probe whose verdict a setting of the kernel has a part in.
 pub(super) const DELAYS: &str = "delays";
+/// Its rung without programs: a process that asks netlink.
+pub(super) const TASKSTATS: &str = "taskstats";
+/// What is missing then, whatever the setting is.
+pub(super) const WITHOUT_DELAYS_OF_TASKS: &str =
+    "what tasks wait for behind their exit record, or before a cgroup is known for them";
 /// The probe that sees where connections of other namespaces go when the host translates their destination.
 pub(super) const TRANSLATIONS: &str = "translations";
 /// Its rung without a program: a process that reads netlink.
@@ -222,13 +227,21 @@ pub(super) const PROBES: &[Probe] = &[
     },
     Probe {
         name: DELAYS,
-        rungs: &[only(
-            "tp_btf/sched_process_free, iter/task",
-            &[
-                tracepoint("delays_end", "sched_process_free"),
-                program(SCAN_DELAYS, Attach::Iterator("task")),
-            ],
-        )],
+        rungs: &[
+            Rung {
+                name: "tp_btf/sched_process_free, iter/task",
+                programs: &[
+                    tracepoint("delays_end", "sched_process_free"),
+                    program(SCAN_DELAYS, Attach::Iterator("task")),
+                ],
+                missing: "",
+            },
+            Rung {
+                name: TASKSTATS,
+                programs: &[],
+                missing: WITHOUT_DELAYS_OF_TASKS,
+            },
+        ],
         needs: "",
     },
     Probe {

@@ -7,6 +7,9 @@ use super::probes::Probe;
 /// Longest detail, in bytes: the verifier's log may be many pages.
 const DETAIL_BYTES: usize = 240;
 
+/// How the detail of a hook that works in part begins.
+const MISSING: &str = "missing: ";
+
 /// Why a rung did not work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -76,8 +79,8 @@ pub(super) fn judge(probe: &Probe, refusals: &[Refusal], reached: Option<usize>)
     // Some ladders only follow a kernel's change: their lower rungs miss nothing.
     let (verdict, detail) = match rung.missing {
         "" => (Verdict::Ok, String::new()),
-        missing if why.is_empty() => (Verdict::Degraded, format!("missing: {missing}")),
-        missing => (Verdict::Degraded, format!("missing: {missing} ({why})")),
+        missing if why.is_empty() => (Verdict::Degraded, format!("{MISSING}{missing}")),
+        missing => (Verdict::Degraded, format!("{MISSING}{missing} ({why})")),
     };
     HookState {
         name: probe.name,
@@ -109,10 +112,15 @@ pub(super) fn lacks(hook: &mut HookState, missing: &str) {
         }
         (Verdict::Ok | Verdict::Degraded, missing) => {
             hook.verdict = Verdict::Degraded;
-            hook.detail = one_line(&format!("missing: {missing}"));
+            hook.detail = one_line(&format!("{MISSING}{missing}"));
         }
         (Verdict::Unsupported | Verdict::Failed, _) => {}
     }
+}
+
+/// What a hook that works is said to lack.
+pub(super) fn missing(hook: &HookState) -> &str {
+    hook.detail.strip_prefix(MISSING).unwrap_or_default()
 }
 
 /// Control characters become spaces; what is too long is cut.

@@ -158,12 +158,16 @@ fn memory_is_never_executable() {
 
 #[test]
 fn each_call_has_one_row_with_a_reason() {
-    for call in CALLS {
-        assert_eq!(
-            CALLS.iter().filter(|row| row.number == call.number).count(),
-            1
-        );
-        assert!(!call.why.is_empty());
+    for lists in [&[CALLS][..], FOLLOWER, TASKSTATS, EXAMINER, &[READER_CALLS]] {
+        for call in lists.iter().copied().flatten() {
+            let rows = lists
+                .iter()
+                .copied()
+                .flatten()
+                .filter(|row| row.number == call.number);
+            assert_eq!(rows.count(), 1, "{call:?}");
+            assert!(!call.why.is_empty());
+        }
     }
 }
 
@@ -188,6 +192,41 @@ fn the_kernel_side_has_its_commands() {
     }
 }
 
+#[test]
+fn who_asks_taskstats_reads_and_asks_and_no_more() {
+    for action in [
+        || open(libc::O_RDONLY | libc::O_CLOEXEC),
+        || raw(libc::SYS_sendto),
+        || raw(libc::SYS_recvfrom),
+        || raw(libc::SYS_getdents64),
+    ] {
+        assert!(!is_killed_under(TASKSTATS, action));
+    }
+    for action in [
+        || open(libc::O_WRONLY),
+        || open(libc::O_RDWR | libc::O_CREAT),
+        || raw(libc::SYS_socket),
+        || raw(libc::SYS_bind),
+        || raw(libc::SYS_sendmsg),
+        || raw(libc::SYS_recvmsg),
+        || raw(libc::SYS_setsockopt),
+        || raw(libc::SYS_ioctl),
+        || raw(libc::SYS_setns),
+        || raw(libc::SYS_clone),
+        || raw(libc::SYS_clone3),
+        || raw(libc::SYS_execve),
+        || raw(libc::SYS_kill),
+        || raw(libc::SYS_bpf),
+        || raw(libc::SYS_pread64),
+        || raw(libc::SYS_readlinkat),
+        || raw(libc::SYS_mprotect),
+    ] {
+        assert!(is_killed_under(TASKSTATS, action));
+    }
+}
+
+const FOLLOWER: &[&[Call]] = &[HELPER_CALLS, FOLLOWER_CALLS];
+const TASKSTATS: &[&[Call]] = &[HELPER_CALLS, TASKSTATS_CALLS];
 const EXAMINER: &[&[Call]] = &[HELPER_CALLS, EXAMINER_CALLS];
 
 #[test]

@@ -64,7 +64,7 @@ fn poll_until(node: &Node, kernel: &mut Kernel, cgroup: u64, cpu_ns: u64) -> Tol
     }
 }
 
-fn assert_within_5_percent(told_ns: u64, expected_ns: u64) {
+pub(crate) fn assert_within_5_percent(told_ns: u64, expected_ns: u64) {
     eprintln!("told {told_ns} ns, expected {expected_ns} ns");
     assert!(
         told_ns.abs_diff(expected_ns) * 20 <= expected_ns,
@@ -109,7 +109,7 @@ fn two_that_share_a_cpu_wait_for_each_other() {
 }
 
 /// Runs a script on one CPU; each of the tasks that count prints how long it waited. Gives the waits.
-fn waits_of(cgroup: &Cgroup, script: &str) -> Vec<u64> {
+pub(crate) fn waits_of(cgroup: &Cgroup, script: &str) -> Vec<u64> {
     let waits = tempfile::NamedTempFile::new().expect("a temporary file");
     let script = format!(
         "taskset -cp 0 $$ > /dev/null; exec > '{}'; {script}",
@@ -127,88 +127,62 @@ fn told_of_ended(node: &Node, kernel: &mut Kernel, cgroup: u64, expected_ns: u64
     poll_until(node, kernel, cgroup, expected_ns);
     // The kernel frees the last of them when it has the time.
     std::thread::sleep(Duration::from_millis(500));
-    let told = totals(&poll_until(node, kernel, cgroup, 0), cgroup);
-    eprintln!("told {} ns, expected {expected_ns} ns", told.cpu_ns);
-    told
+    totals(&poll_until(node, kernel, cgroup, 0), cgroup)
 }
 
 /// They said it before their way out, on which they wait again, for each other and for a busy machine; counted twice it
 /// would be twice as much.
-fn assert_in_full_and_once(told: DelayTotals, said_ns: u64) {
+fn assert_in_full_and_once(told_ns: u64, said_ns: u64) {
+    eprintln!("told {told_ns} ns, expected {said_ns} ns");
     assert!(
-        told.cpu_ns >= said_ns && told.cpu_ns < said_ns + said_ns / 2,
-        "{} and not {said_ns} ns",
-        told.cpu_ns
+        told_ns >= said_ns && told_ns < said_ns + said_ns / 2,
+        "{told_ns} and not {said_ns} ns"
     );
 }
 
-#[test]
-fn what_lived_a_moment_counts_in_full_and_once() {
-    let Some(node) = Node::new("storm") else {
-        return;
-    };
-    let mut kernel = node.load(Rungs::Best);
-    let cgroup = node.cgroup("short-lived");
-    let expected = waits_of(
-        &cgroup,
+/// Sixty processes of 25 ms, and the shell that starts them.
+pub(crate) fn short_lives(cgroup: &Cgroup) -> u64 {
+    let waits = waits_of(
+        cgroup,
         &format!(
             "for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do \
              ({SHORT}) & ({SHORT}) & ({SHORT}) & wait; done; \
              {SAY_WAIT}"
         ),
     );
-    assert_eq!(expected.len(), 61);
-    let sum = expected.iter().sum::<u64>();
+    assert_eq!(waits.len(), 61);
+    let sum = waits.iter().sum();
     assert!(sum > 500_000_000, "they did not starve: {sum} ns");
-    let told = told_of_ended(&node, &mut kernel, cgroup.id, sum);
-    assert_in_full_and_once(told, sum);
-    // Walks do not count again what has ended.
-    std::thread::sleep(Duration::from_millis(2100));
-    let later = poll_until(&node, &mut kernel, cgroup.id, 0);
-    assert_eq!(totals(&later, cgroup.id), told);
+    sum
 }
 
-#[test]
-fn storms_of_forks_in_many_cgroups() {
-    const CGROUPS: usize = 4;
+/// Five thousand forks in each of these cgroups, a hundred at once. Gives what those of each waited.
+pub(crate) fn storms(cgroups: &[Cgroup]) -> Vec<u64> {
     const FORKS: usize = 5000;
-    let Some(node) = Node::new("forks-wait") else {
-        return;
-    };
-    let mut kernel = node.load(Rungs::Best);
-    let cgroups: Vec<_> = (0..CGROUPS)
-        .map(|index| node.cgroup(&format!("storm-{index}")))
-        .collect();
-    // A hundred at once.
     let script = format!(
         "i=0; while [ $i -lt {FORKS} ]; do i=$((i+1)); \
          ({SAY_WAIT}) & \
          [ $((i % 100)) -ne 0 ] || wait; done; {SAY_WAIT}"
     );
-    let expected: Vec<Vec<u64>> = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let storms = cgroups
             .iter()
             .map(|cgroup| scope.spawn(|| waits_of(cgroup, &script)));
         let storms: Vec<_> = storms.collect();
-        storms
+        let waits = storms
             .into_iter()
-            .map(|storm| storm.join().expect("a storm"))
+            .map(|storm| storm.join().expect("a storm"));
+        waits
+            .map(|waits| {
+                assert_eq!(waits.len(), FORKS + 1);
+                waits.iter().sum()
+            })
             .collect()
-    });
-    for (cgroup, waits) in cgroups.iter().zip(expected) {
-        assert_eq!(waits.len(), FORKS + 1);
-        let sum = waits.iter().sum::<u64>();
-        let told = told_of_ended(&node, &mut kernel, cgroup.id, sum);
-        assert_in_full_and_once(told, sum);
-    }
+    })
 }
 
-#[test]
-fn threads_count_one_by_one_also_after_their_end() {
-    let Some(node) = Node::new("threads") else {
-        return;
-    };
-    let mut kernel = node.load(Rungs::Best);
+/// Four threads of this process that share a CPU for a while and end. Gives how long they waited.
+pub(crate) fn starving_threads() -> u64 {
     let busy = || {
         let mut first = CpuSet::new();
         first.set(0).expect("a CPU");
@@ -221,14 +195,55 @@ fn threads_count_one_by_one_also_after_their_end() {
         waited_ns(Path::new("/proc/thread-self/schedstat"))
     };
     let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(busy)).collect();
-    let expected = threads
+    let waits = threads
         .into_iter()
-        .map(|thread| thread.join().expect("its wait"))
-        .sum::<u64>();
-    assert!(
-        expected > 1_000_000_000,
-        "they did not starve: {expected} ns"
-    );
+        .map(|thread| thread.join().expect("its wait"));
+    let waited = waits.sum();
+    assert!(waited > 1_000_000_000, "they did not starve: {waited} ns");
+    waited
+}
+
+#[test]
+fn what_lived_a_moment_counts_in_full_and_once() {
+    let Some(node) = Node::new("storm") else {
+        return;
+    };
+    let mut kernel = node.load(Rungs::Best);
+    let cgroup = node.cgroup("short-lived");
+    let sum = short_lives(&cgroup);
+    let told = told_of_ended(&node, &mut kernel, cgroup.id, sum);
+    assert_in_full_and_once(told.cpu_ns, sum);
+    // Walks do not count again what has ended.
+    std::thread::sleep(Duration::from_millis(2100));
+    let later = poll_until(&node, &mut kernel, cgroup.id, 0);
+    assert_eq!(totals(&later, cgroup.id), told);
+}
+
+#[test]
+fn storms_of_forks_in_many_cgroups() {
+    let Some(node) = Node::new("forks-wait") else {
+        return;
+    };
+    let mut kernel = node.load(Rungs::Best);
+    let cgroups = four_cgroups(&node);
+    for (cgroup, sum) in cgroups.iter().zip(storms(&cgroups)) {
+        let told = told_of_ended(&node, &mut kernel, cgroup.id, sum);
+        assert_in_full_and_once(told.cpu_ns, sum);
+    }
+}
+
+pub(crate) fn four_cgroups(node: &Node) -> Vec<Cgroup> {
+    let names = (0..4).map(|index| format!("storm-{index}"));
+    names.map(|name| node.cgroup(&name)).collect()
+}
+
+#[test]
+fn threads_count_one_by_one_also_after_their_end() {
+    let Some(node) = Node::new("threads") else {
+        return;
+    };
+    let mut kernel = node.load(Rungs::Best);
+    let expected = starving_threads();
     let told = poll_until(&node, &mut kernel, node.own.id, expected);
     assert_within_5_percent(totals(&told, node.own.id).cpu_ns, expected);
 }

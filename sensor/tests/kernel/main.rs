@@ -10,6 +10,7 @@ mod held_logs;
 mod lifecycle;
 mod listens;
 mod support;
+mod taskstats;
 mod tcp;
 
 use nodescope_schema::Verdict;

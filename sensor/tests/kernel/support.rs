@@ -140,6 +140,10 @@ impl Node {
         })
     }
 
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(crate) fn load(&self, rungs: Rungs) -> Kernel {
         self.load_with(|options| options.rungs = rungs)
     }

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 use nodescope_schema::{DescribeExecutable, Language, RequestKind};
 
 use crate::common::{Peer, Sensor, is_root};
-use crate::follower::{child, eventually, has_ended, is_confined};
+use crate::followers::{child, eventually, has_ended, is_confined};
 
 fn examiner(sensor: &Sensor) -> u32 {
     child(sensor, "nodescope-exam")

@@ -91,6 +91,24 @@ fn without_btf_it_says_so() {
     );
 }
 
+/// Only in the first pid namespace the kernel tells of processes that end.
+#[test]
+fn in_another_pid_namespace_there_is_no_taskstats() {
+    if !is_root() {
+        return;
+    }
+    let checked = in_own_namespaces("exec \"$0\" --check --taskstats")
+        .output()
+        .unwrap();
+    let table = String::from_utf8(checked.stdout).unwrap();
+    let mut lines = table.lines();
+    let line = lines.find(|line| line.starts_with("delays ")).unwrap();
+    assert!(
+        line.contains("unsupported") && line.contains("first pid and user namespace"),
+        "{line}"
+    );
+}
+
 /// A filter with which `bpf` fails as on a kernel without it, or as where it is not permitted.
 fn without_bpf(errno: i32) -> BpfProgram {
     let any = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ge, 0).unwrap();

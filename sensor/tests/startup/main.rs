@@ -4,7 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod examiner;
-mod follower;
+mod followers;
 mod lacking;
 mod life;
 mod refusals;
