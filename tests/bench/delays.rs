@@ -1,7 +1,8 @@
 //! What accounting for the delays of tasks costs, each figure beside a baseline of the same run:
 //!
-//! - CPU time of the sensor, in percent of one core, with the tasks of the machine alone, with 2,000 processes more that
-//!   sleep, and with 2,000 that all run and wait for a CPU once a second; at the default interval;
+//! - CPU time of the sensor and its helpers, in percent of one core, with the tasks of the machine alone, with 2,000
+//!   processes more that sleep, and with 2,000 that all run and wait for a CPU once a second; at the default interval; with
+//!   delays that programs read from the tasks, and that taskstats is asked for;
 //! - time of a fork and the end of the child, without and with the sensor, which counts what is left at the end.
 //!
 //! Run it with `make bench` (root). The aim is 1 % of a core.
@@ -28,21 +29,25 @@ fn main() {
         eprintln!("delays: needs root, not measured");
         return;
     }
-    compare_walks();
+    // Without it taskstats has nothing to tell.
+    let _accounting = Accounting::on();
+    compare_walks("by programs", &[]);
+    compare_walks("by taskstats", &["--taskstats"]);
     compare_forks();
 }
 
-fn start_agent() -> Agent {
+fn start_agent(flags: &[&str]) -> Agent {
+    // As it is shipped, not as the tests run it.
+    let flags = [&["--poll-interval-ms", "1000"], flags].concat();
     Agent::start_with(AgentOptions {
-        // As it is shipped, not as the tests run it.
-        sensor: vec!["--poll-interval-ms".to_owned(), "1000".to_owned()],
+        sensor: flags.into_iter().map(str::to_owned).collect(),
         ..AgentOptions::default()
     })
 }
 
-fn compare_walks() {
-    let agent = start_agent();
-    println!("{:<24} {:>8} {:>14}", "tasks of the machine", "", "sensor");
+fn compare_walks(name: &str, flags: &[&str]) {
+    let agent = start_agent(flags);
+    println!("{:<24} {:>8} {name:>14}", "tasks of the machine", "");
     let show = |what: &str, each_second: &dyn Fn()| {
         let tasks = tasks_of_machine();
         let percent = sensor_percent(&agent, each_second);
@@ -67,14 +72,17 @@ fn tasks_of_machine() -> u64 {
 
 fn sensor_percent(agent: &Agent, each_second: &dyn Fn()) -> f64 {
     let sensor = agent.pids()[0];
+    let mut processes = children(sensor);
+    processes.push(sensor);
+    let cpu = || processes.iter().map(|pid| cpu_seconds(*pid)).sum::<f64>();
     // What has just begun is not what is measured.
     std::thread::sleep(Duration::from_secs(5));
-    let (begin, before) = (Instant::now(), cpu_seconds(sensor));
+    let (begin, before) = (Instant::now(), cpu());
     while begin.elapsed() < MEASURED {
         each_second();
         std::thread::sleep(Duration::from_secs(1));
     }
-    (cpu_seconds(sensor) - before) / begin.elapsed().as_secs_f64() * 100.0
+    (cpu() - before) / begin.elapsed().as_secs_f64() * 100.0
 }
 
 /// Many processes in a process group of their own.
@@ -113,6 +121,8 @@ impl Drop for Group {
         let group = i32::try_from(self.leader.pid()).expect("a process id");
         // It may have ended.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        let few = || (tasks_of_machine() < u64::from(PROCESSES)).then_some(());
+        let _ = poll(DEADLINE, few);
     }
 }
 
@@ -122,7 +132,7 @@ fn compare_forks() {
     let mut least = [f64::INFINITY; 2];
     for _ in 0..ROUNDS {
         least[0] = fork_ns().min(least[0]);
-        let agent = start_agent();
+        let agent = start_agent(&[]);
         least[1] = fork_ns().min(least[1]);
         drop(agent);
     }

@@ -228,14 +228,6 @@ fn measure_idle() {
     }
 }
 
-/// Processes that a process has forked.
-fn children(pid: u32) -> Vec<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let text = fs::read_to_string(path).expect("CONFIG_PROC_CHILDREN");
-    let pids = text.split_whitespace().map(str::parse);
-    pids.map(|pid| pid.expect("a number")).collect()
-}
-
 fn load_json(words: &str) -> Vec<(String, f64)> {
     let text = run_output(
         Agent::here()
