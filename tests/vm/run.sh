@@ -12,7 +12,7 @@ cd "$(dirname "$0")/../.."
 
 readonly usual=(5.10 6.1 6.12)
 readonly more=(6.17 6.18 7.3)
-readonly unified_jobs=check,traffic,resources,delays,oom,activation,retransmits,nat,latency,services,containers
+readonly unified_jobs=check,traffic,resources,delays,taskstats,oom,activation,retransmits,nat,latency,services,containers
 readonly v1_jobs=v1,services
 readonly boot_tries=3
 # Little more than what jobs/run.sh gives each.

@@ -213,6 +213,8 @@ impl Follower {
         for pid in pids {
             push_process_request(&mut requests, self.family, *pid);
         }
+        // Late answers to earlier questions tell of processes that may be gone. None comes without a question.
+        while self.questions.receive_now(&mut self.buffer)? != Received::Nothing {}
         self.questions.send(&requests)?;
         let mut answers = 0;
         while answers < pids.len() {

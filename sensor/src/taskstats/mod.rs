@@ -2,9 +2,9 @@
 //!
 //! The programs of `ebpf/programs/delays.bpf.h` come first, because they need no right after the start, miss nothing that a
 //! task waits for behind its exit record, know of each task in which cgroup it was when it ended, and have the wait for a
-//! CPU also while `kernel.task_delayacct` is 0, when taskstats says nothing at all. Where a kernel denies them tracepoints or
-//! iterators (`lockdown=confidentiality`), or a setting asks for it, there is taskstats: the same numbers, asked for all
-//! tasks of each process that lives ([`follow`]), and told of each task that ends.
+//! CPU also while `kernel.task_delayacct` is 0, when taskstats says nothing at all. Where a kernel does not let them read
+//! tasks, or a setting asks for it, there is taskstats: the same numbers, asked for all tasks of each process that lives
+//! ([`follow`]), and told of each task that ends.
 //!
 //! Why the aggregator cannot do it: each question needs `CAP_NET_ADMIN`. The sensor gives that up when it has started; only
 //! a process of its own keeps it, and nothing else ([`child`]). Why the cgroups of processes are looked up there: of one

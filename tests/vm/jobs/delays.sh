@@ -1,10 +1,16 @@
 #!/bin/bash
-# What the tasks of real units waited for, of every kind, is what taskstats of the same kernel says.
+# What the tasks of real units waited for, of every kind, is what taskstats of the same kernel says; of short ones, what
+# they say themselves. With an argument, the sensor asks taskstats too.
 cd "$(dirname "$0")" || exit 1
 # shellcheck source=tests/vm/jobs/lib.sh
 . ./lib.sh
 
 readonly files=/var/tmp/nodescope-delays
+stage=kernel_delays
+if [ $# -gt 0 ]; then
+    stage=taskstats
+    sensor_flags=(--taskstats)
+fi
 # Kinds that every kernel has and that the load of this job makes for certain.
 readonly certain=(cpu blkio swapin freepages thrashing)
 
@@ -78,7 +84,7 @@ series_of() {
 }
 
 # Waits for block I/O that nodescope takes for an error of the kernel, which those since 6.12 make.
-some_left_out() { [ "$(metric nodescope_records_lost_total stage=kernel_delays reason=impossible)" != 0 ]; }
+some_left_out() { [ "$(metric nodescope_records_lost_total "stage=$stage" reason=impossible)" != 0 ]; }
 
 # Within 5 %, or of what a process waited for before systemd moved it into its unit.
 is_near() {
@@ -112,10 +118,40 @@ compare() {
     done
 }
 
+# A hundred processes that execute a program for a moment on one CPU, and say at their end how long they waited for it.
+live_shortly() {
+    # shellcheck disable=SC2016 # expanded where it runs
+    local script='i=0; while [ $i -lt 3000 ]; do i=$((i+1)); done; read ran waited times </proc/self/schedstat; echo $waited'
+    # shellcheck disable=SC2016 # expanded where it runs
+    service_run short CPUAffinity=0 -- /bin/bash -c '
+        for round in $(seq 25); do
+            for one in 1 2 3 4; do /bin/bash -c "$0" & done
+            wait
+        done' "$script" | awk '{ sum += $1 } END { printf "%.9f", sum / 1e9 }'
+}
+
+# They said it before they waited for their way out.
+is_in_full() {
+    value=$(metric container_resources_cpu_delay_seconds_total "container_id=$(unit_id short)")
+    awk -v value="${value:-0}" -v said="$1" 'BEGIN { exit !(value >= said * 0.97 && value < said * 1.5) }'
+}
+
+compare_short() {
+    local said value
+    said=$(live_shortly)
+    eventually is_in_full "$said"
+    check "short processes waited for cpu: ${value:-nothing}, $said as they said" is_in_full "$said"
+    [ "$stage" = taskstats ] || return 0
+    for reason in overrun missed refused failed; do
+        is "$reason exit records" "$(metric nodescope_records_lost_total stage=taskstats "reason=$reason")" 0
+    done
+}
+
 mkdir "$files"
 make_waits_certain
 add_swap
 start_agent
+compare_short
 share_a_cpu
 read_too_much
 touch_too_much

@@ -13,6 +13,8 @@ readonly settle_seconds=2
 
 failures=0
 expectations=()
+# Flags of the sensor that `start_agent` starts.
+sensor_flags=()
 
 ok() { echo "  ok    $*"; }
 fail() {
@@ -88,7 +90,8 @@ unit_cgroup() { echo "/sys/fs/cgroup${2:+/$2}/system.slice/vm-$1.service"; }
 start_agent() {
     local options=("$@")
     systemd-run --quiet --unit=nodescope-sensor --property=Type=exec --property=RuntimeDirectory=nodescope \
-        "$bin/nodescope-sensor" --socket "$sensor_socket" --client-user nodescope --poll-interval-ms 250
+        "$bin/nodescope-sensor" --socket "$sensor_socket" --client-user nodescope --poll-interval-ms 250 \
+        "${sensor_flags[@]}"
     start_aggregator "${options[@]}"
     check "ready" eventually is_ready
 }

@@ -141,6 +141,29 @@ strict() {
     is "restarts under strict filters" "$(units NRestarts | tr '\n' ' ')" "0 0 "
 }
 
+# The other way to delays, in the same sandbox and under strict filters.
+taskstats() {
+    local flags=/run/systemd/system/nodescope-sensor.service.d/taskstats.conf unit helper
+    printf '[Service]\nExecStart=\nExecStart=/usr/bin/nodescope-sensor --taskstats\n' >"$flags"
+    systemctl daemon-reload
+    systemctl restart nodescope-sensor
+    check "delays come from taskstats" eventually asks_taskstats
+    helper=$(pgrep -x nodescope-delay)
+    is "capabilities of who asks it" "$(awk '/^CapEff/ { print $2 }' "/proc/$helper/status")" 0000000000001000
+    [ ! -e /proc/sys/kernel/task_delayacct ] || sysctl -q kernel.task_delayacct=1
+    for unit in busy rival; do
+        service "$unit" CPUAffinity=0 -- /bin/bash -c 'while :; do :; done'
+    done
+    check "a service waits for a CPU" eventually waits_for_cpu busy
+    systemctl stop vm-busy vm-rival
+    is "restarts meanwhile" "$(units NRestarts | tr '\n' ' ')" "0 0 "
+}
+asks_taskstats() { [ "$(metric nodescope_sensor_hook hook=delays rung=taskstats verdict=degraded)" = 1 ]; }
+waits_for_cpu() {
+    awk -v waited="$(metric container_resources_cpu_delay_seconds_total "container_id=$(unit_id "$1")")" \
+        'BEGIN { exit !(waited > 1) }'
+}
+
 start_package
 serve server 127.0.0.1:7401
 sandboxes
@@ -149,6 +172,7 @@ messages
 cilium
 deaths
 strict
+taskstats
 no_complaints
 check "they stop" systemctl disable --now --quiet nodescope-aggregator nodescope-sensor nodescope-sensor.socket
 is "results" "$(units Result | tr '\n' ' ')" "success success "
