@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use nodescope_schema::{Hook, Verdict};
+use nodescope_schema::{Hook, Record, Verdict};
 
 use crate::host::Node;
 
@@ -26,11 +26,18 @@ pub struct Row {
 }
 
 impl Report {
-    /// A report on the hooks of this node.
-    pub fn new<'a>(node: &Node, tree: &Path, hooks: impl Iterator<Item = Hook<'a>>) -> Self {
+    /// A report on this node, still without its hooks.
+    pub fn new(node: &Node, tree: &Path) -> Self {
         Self {
             facts: facts(node, tree),
-            hooks: hooks.map(|hook| Row::from(&hook)).collect(),
+            hooks: Vec::new(),
+        }
+    }
+
+    /// Adds what a record says, if that is about a hook.
+    pub fn add(&mut self, record: &Record<'_>) {
+        if let Record::Hook(hook) = record {
+            self.hooks.push(Row::from(hook));
         }
     }
 

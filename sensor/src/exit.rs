@@ -27,7 +27,7 @@ pub const STATUSES: [(Exit, &str); 6] = [
     (Exit::Usage, "wrong flag, or no such user"),
     (
         Exit::Unavailable,
-        "this kernel lacks BPF, BTF or cgroup v2; with --check: a hook failed",
+        "this kernel lacks cgroup v2 or refuses the programs; with --check: a hook failed",
     ),
     (Exit::Internal, "internal error"),
     (

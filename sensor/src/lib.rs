@@ -29,6 +29,7 @@ pub mod packet;
 pub mod passwd;
 pub mod ping;
 pub mod privilege;
+pub mod processes;
 pub mod rate;
 pub mod rotated;
 pub mod seccomp;

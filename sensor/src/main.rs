@@ -10,13 +10,15 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
+use nodescope_schema::Record;
 use nodescope_sensor::args::{self, Args, Mode as Task};
 use nodescope_sensor::broker::{Broker, Files, Sources};
 use nodescope_sensor::check::Report;
 use nodescope_sensor::examiner::Examiner;
 use nodescope_sensor::exit::{Exit, Failure, at, because, say};
+use nodescope_sensor::kernel::Source as _;
 use nodescope_sensor::ping::Pinger;
-use nodescope_sensor::setup::{hello, load};
+use nodescope_sensor::setup::load;
 use nodescope_sensor::socket::{ClientUser, Listener, activation};
 use nodescope_sensor::stream::recording::Recording;
 use nodescope_sensor::stream::requests::Requests;
@@ -57,10 +59,14 @@ fn print(text: &str) -> Result<Exit, Failure> {
 
 fn check(args: &Args) -> Result<Exit, Failure> {
     privilege::check().map_err(because(Exit::NotPermitted))?;
-    let (node, tree, kernel) = load(args)?;
+    let mut loaded = load(args)?;
     let pinger = Pinger::open(args.ping_interval);
-    let hooks = kernel.hooks().chain(pinger.hooks());
-    let report = Report::new(&node, &tree.path, hooks);
+    let mut report = Report::new(&loaded.node, &loaded.tree.path);
+    let told = loaded.source.report(&mut |record| report.add(record));
+    told.map_err(because(Exit::Internal))?;
+    pinger
+        .hooks()
+        .for_each(|hook| report.add(&Record::Hook(hook)));
     print(&if args.json {
         report.json()
     } else {
@@ -87,20 +93,20 @@ fn serve(args: &Args, passed: Option<OwnedFd>) -> Result<Exit, Failure> {
     });
     let recording = recording.transpose()?;
     let stop = stop_signals().map_err(because(Exit::Internal))?;
-    let (node, _tree, mut kernel) = load(args)?;
+    let loaded = load(args)?;
     let pinger = Pinger::open(args.ping_interval);
 
     privilege::drop_rights().map_err(because(Exit::NotPermitted))?;
     let sources = Sources {
-        held_logs: kernel.held_logs().clone(),
-        executables: kernel.take_executables(),
+        held_logs: loaded.held_logs,
+        executables: loaded.executables,
         examiner: examiner(),
     };
     let files = Files::new(root.into(), geteuid().as_raw());
     let broker = Broker::start(files, sources).map_err(because(Exit::Internal))?;
     let mut stream = Stream::new(Parts {
-        hello: hello(&node, &kernel),
-        source: kernel,
+        hello: loaded.hello,
+        source: loaded.source,
         listener,
         requests: Requests::new(broker),
         pinger,
@@ -109,6 +115,11 @@ fn serve(args: &Args, passed: Option<OwnedFd>) -> Result<Exit, Failure> {
         poll_interval: args.poll_interval,
     });
     seccomp::restrict().map_err(because(Exit::Unavailable))?;
+    if let Some(reason) = loaded.without_bpf {
+        say(format_args!(
+            "{reason}: containers and what can be found out without BPF are served, connections are not seen"
+        ));
+    }
     say(format_args!("ready"));
     stream.run().map_err(because(Exit::Internal))?;
     Ok(Exit::Ok)

@@ -6,15 +6,44 @@ use nodescope_schema::{
 
 use crate::args::Args;
 use crate::exit::{Exit, Failure, because};
+use crate::held_logs::HeldLogs;
 use crate::host::{self, CgroupTree, Node};
-use crate::kernel::{Kernel, LoadError, LoadOptions, MapSizes};
+use crate::kernel::executables::Executables;
+use crate::kernel::{Kernel, LoadError, LoadOptions, MapSizes, Plain, Source};
 use crate::privilege;
 
-/// Loads the kernel side.
+/// What was got ready.
+pub struct Loaded {
+    /// Of the node.
+    pub node: Node,
+    /// To be kept as long as the source.
+    pub tree: CgroupTree,
+    /// Where records come from.
+    pub source: Box<dyn Source>,
+    /// The sensor's first message.
+    pub hello: Vec<u8>,
+    /// The logs that processes hold open, for who opens them.
+    pub held_logs: HeldLogs,
+    /// What asks for the files that processes execute, for who opens them.
+    pub executables: Executables,
+    /// Why there is no BPF; none when there is.
+    pub without_bpf: Option<String>,
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("node", &self.node)
+            .field("without_bpf", &self.without_bpf)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Loads the kernel side, or does without it where the kernel does not have what it takes.
 ///
 /// # Errors
-/// The node lacks what nothing works without.
-pub fn load(args: &Args) -> Result<(Node, CgroupTree, Kernel), Failure> {
+/// Rights are missing, or the node lacks what nothing works without.
+pub fn load(args: &Args) -> Result<Loaded, Failure> {
     let node = host::node().map_err(because(Exit::Unavailable))?;
     let tree = host::cgroup_tree().map_err(because(Exit::Unavailable))?;
     privilege::lift_memory_lock_limit();
@@ -36,27 +65,51 @@ pub fn load(args: &Args) -> Result<(Node, CgroupTree, Kernel), Failure> {
         evict_idle: args.flow_idle.unwrap_or(usual.evict_idle),
         ..usual
     };
-    let kernel = Kernel::load(&options).map_err(|error| {
-        let denied = matches!(error, LoadError::Permission(_));
-        let exit = if denied {
-            Exit::NotPermitted
-        } else {
-            Exit::Unavailable
-        };
-        Failure::because(exit, &error)
-    })?;
-    Ok((node, tree, kernel))
+    match Kernel::load(&options) {
+        Ok(mut kernel) => Ok(Loaded {
+            hello: hello(&node, kernel.v1_hierarchy(), kernel.v1_controllers()),
+            held_logs: kernel.held_logs().clone(),
+            executables: kernel.take_executables(),
+            source: Box::new(kernel),
+            node,
+            tree,
+            without_bpf: None,
+        }),
+        Err(error @ (LoadError::NoBtf(_) | LoadError::NoBpf(_) | LoadError::Blind(_))) => {
+            without_bpf(node, tree, &options, error.to_string())
+        }
+        Err(error @ LoadError::Permission(_)) => Err(Failure::because(Exit::NotPermitted, &error)),
+        Err(error) => Err(Failure::because(Exit::Unavailable, &error)),
+    }
 }
 
-/// The sensor's first message.
-pub fn hello(node: &Node, kernel: &Kernel) -> Vec<u8> {
+fn without_bpf(
+    node: Node,
+    tree: CgroupTree,
+    options: &LoadOptions,
+    reason: String,
+) -> Result<Loaded, Failure> {
+    let plain = Plain::start(options, &reason).map_err(because(Exit::Unavailable))?;
+    let (number, controllers) = plain.v1_hierarchy();
+    Ok(Loaded {
+        hello: hello(&node, number, controllers),
+        held_logs: HeldLogs::default(),
+        executables: Executables::default(),
+        source: Box::new(plain),
+        node,
+        tree,
+        without_bpf: Some(reason),
+    })
+}
+
+fn hello(node: &Node, v1_hierarchy: u32, v1_controllers: &str) -> Vec<u8> {
     encode_sensor_hello(&SensorHello {
         version: PROTOCOL_VERSION,
         oldest_version: OLDEST_PROTOCOL_VERSION,
         release: env!("CARGO_PKG_VERSION"),
         run_id: node.run_id,
-        v1_hierarchy: kernel.v1_hierarchy(),
-        v1_controllers: kernel.v1_controllers(),
+        v1_hierarchy,
+        v1_controllers,
         host_netns: node.netns,
         hostname: &node.hostname,
         kernel_release: &node.kernel_release,

@@ -84,6 +84,33 @@ fn starved_processes_by_taskstats() {
     starved_processes_wait_as_long_as_the_kernel_says_to(taskstats());
 }
 
+/// A process in whose mounts there is no BTF.
+fn without_btf() -> Process {
+    let script = "mount -t tmpfs none /sys/kernel/btf && exec sleep infinity";
+    let mut command = Agent::here().command("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+    let keeper = Process::start("keeper", &mut command, Path::new("/dev/null"));
+    let btf = format!("/proc/{}/root/sys/kernel/btf/vmlinux", keeper.pid());
+    eventually("BTF is hidden", || {
+        let own = std::fs::metadata("/sys/kernel/btf/vmlinux").is_ok();
+        (own && std::fs::metadata(&btf).is_err()).then_some(())
+    });
+    keeper
+}
+
+#[test]
+fn starved_processes_without_btf() {
+    require_root!();
+    let Some(_accounting) = Accounting::on() else {
+        return;
+    };
+    let keeper = without_btf();
+    starved_processes_wait_as_long_as_the_kernel_says_to(AgentOptions {
+        mounts_of: Some(keeper.pid()),
+        ..AgentOptions::default()
+    });
+}
+
 fn starved_processes_wait_as_long_as_the_kernel_says_to(options: AgentOptions) {
     let (mut agent, unit) = (Agent::start_with(options), Unit::service("starved"));
     let labels = [("container_id", unit.path())];

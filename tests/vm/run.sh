@@ -14,13 +14,14 @@ readonly usual=(5.10 6.1 6.12)
 readonly more=(6.17 6.18 7.3)
 readonly unified_jobs=check,traffic,resources,delays,taskstats,oom,activation,retransmits,nat,latency,services,containers
 readonly v1_jobs=v1,services
+readonly lockdown_jobs=lockdown
 readonly boot_tries=3
 # Little more than what jobs/run.sh gives each.
 readonly job_seconds=620
 vm_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")/vm
 programs=$(realpath -m "${CARGO_TARGET_DIR:-target}")/debug
 results=$vm_dir/results
-wanted=$unified_jobs,$v1_jobs
+wanted=$unified_jobs,$lockdown_jobs,$v1_jobs
 build=yes
 image=
 series=()
@@ -44,7 +45,7 @@ parse_arguments() {
     [ ${#series[@]} -gt 0 ] || series=("${usual[@]}")
     local job
     for job in ${wanted//,/ }; do
-        [[ ,$unified_jobs,$v1_jobs, == *",$job,"* ]] || usage "there is no job '$job'"
+        [[ ,$unified_jobs,$lockdown_jobs,$v1_jobs, == *",$job,"* ]] || usage "there is no job '$job'"
     done
 }
 
@@ -129,7 +130,9 @@ run_kernel() {
         return 1
     fi
     local v1=systemd.unified_cgroup_hierarchy=0
-    boot "$kernel" "$name" unified "$unified_jobs" systemd.unified_cgroup_hierarchy=1 || status=1
+    local v2=systemd.unified_cgroup_hierarchy=1
+    boot "$kernel" "$name" unified "$unified_jobs" $v2 || status=1
+    boot "$kernel" "$name" lockdown "$lockdown_jobs" $v2 lockdown=confidentiality || status=1
     boot "$kernel" "$name" hybrid "$v1_jobs" $v1 || status=1
     boot "$kernel" "$name" legacy "$v1_jobs" $v1 systemd.legacy_systemd_cgroup_controller=1 || status=1
     return "$status"

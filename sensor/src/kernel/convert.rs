@@ -119,7 +119,7 @@ pub(super) fn account(key: abi::CgroupKey, value: &Account, accounted: bool) -> 
     delays(key, &value, accounted)
 }
 
-fn cgroup_key(key: abi::CgroupKey) -> schema::CgroupKey {
+pub(super) fn cgroup_key(key: abi::CgroupKey) -> schema::CgroupKey {
     schema::CgroupKey {
         hierarchy: key.hierarchy,
         id: key.id,

@@ -22,7 +22,7 @@ use super::probes::{Attach, DELAYS, PROBES, Probe, Program, TCP_STATE, TRANSLATI
 use super::verdict::{HookState, Refusal, is_unsupported, judge, verifier_reason};
 use super::{LoadOptions, Rungs};
 
-/// The kernel side could not be loaded at all. What fails alone is a hook's verdict instead.
+/// The kernel side could not be loaded, or is of no use. What fails alone is a hook's verdict instead.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Rights are missing.
@@ -34,6 +34,9 @@ pub enum LoadError {
     /// The kernel does not say what its structs look like.
     #[error("this kernel has no BTF at /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF)")]
     NoBtf(#[source] BtfError),
+    /// Programs load, but may not read what says which processes and cgroups there are.
+    #[error("this kernel does not let programs read tasks and cgroups: {0}")]
+    Blind(String),
     /// The root of the cgroup v2 tree cannot be opened.
     #[error("cannot open the cgroup v2 tree {}", path.display())]
     CgroupRoot {

@@ -4,9 +4,12 @@
 //! Linux 5.19 and later ask no capability and earlier ones `CAP_BPF`. The maps are the truth: a lost hint in the ring
 //! buffer only delays a record to the next poll.
 //!
+//! Where a kernel takes no program, [`Plain`] is the source instead.
+//!
 //! Bounds: the maps' sizes ([`MapSizes`]). [`Source::poll`] makes room in a nearly full one; call it and
 //! [`Source::urgent`] also while nobody listens.
 
+mod asked;
 mod bpf;
 mod cilium;
 mod convert;
@@ -21,12 +24,15 @@ mod load;
 mod losses;
 mod older;
 mod options;
+mod plain;
 mod populations;
 mod probes;
 mod seed;
 mod settlements;
 mod skipped;
 mod source;
+mod survey;
+mod switch;
 mod table;
 mod translations;
 mod verdict;
@@ -55,12 +61,13 @@ use load::{Globals, Loaded};
 use losses::KernelLosses;
 use older::Older;
 pub use options::{LoadOptions, MapSizes, Rungs};
+pub use plain::Plain;
 use populations::{Populations, ThreadGroup};
 use probes::SCAN_EXECUTABLES;
 pub use source::{Source, SourceError};
 use table::{Batch, Table};
 use translations::Translations;
-use verdict::HookState;
+use verdict::{HookState, blindness};
 
 use crate::held_logs::HeldLogs;
 
@@ -121,6 +128,9 @@ impl Kernel {
             started_ns: monotonic_ns(),
         };
         let loaded = load::load(options, constants)?;
+        if let Some(why) = blindness(&loaded.hooks) {
+            return Err(LoadError::Blind(why));
+        }
         let mut kernel = Self::new(loaded, hierarchy, options)?;
         kernel.seed_cgroups(options);
         // Processes that are forked keep what the sensor has then.

@@ -6,7 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nodescope_ebpf::abi::{Cgroup, CgroupKey};
 
@@ -26,6 +26,13 @@ pub(super) struct Seeded {
 
 /// Puts the cgroups below `root` into `cgroups`.
 pub(super) fn seed(cgroups: &MapHandle, root: &Path, hierarchy: u32) -> Seeded {
+    visit(root, &mut |directory| {
+        add(cgroups, root, directory, hierarchy)
+    })
+}
+
+/// Calls `take` with the directories of a hierarchy, each before those in it. It says whether there is room for it.
+pub(super) fn visit(root: &Path, take: &mut dyn FnMut(&Path) -> io::Result<bool>) -> Seeded {
     let mut seeded = Seeded::default();
     let mut pending = vec![root.to_path_buf()];
     let mut looked_at = 0;
@@ -35,7 +42,7 @@ pub(super) fn seed(cgroups: &MapHandle, root: &Path, hierarchy: u32) -> Seeded {
             seeded.lost += 1;
             continue;
         }
-        match add(cgroups, root, &directory, hierarchy) {
+        match take(&directory) {
             Ok(true) => seeded.known += 1,
             Ok(false) => seeded.lost += 1,
             // Removed since its parent was read.
@@ -51,13 +58,18 @@ pub(super) fn seed(cgroups: &MapHandle, root: &Path, hierarchy: u32) -> Seeded {
     seeded
 }
 
+/// The path of a cgroup from the root of its hierarchy.
+pub(super) fn path_below(root: &Path, directory: &Path) -> PathBuf {
+    Path::new("/").join(directory.strip_prefix(root).unwrap_or(directory))
+}
+
 /// False when the path is too long. Errors of the map and of the directory.
 fn add(cgroups: &MapHandle, root: &Path, directory: &Path, hierarchy: u32) -> io::Result<bool> {
     let key = CgroupKey {
         id: fs::symlink_metadata(directory)?.ino(),
         hierarchy,
     };
-    let path = Path::new("/").join(directory.strip_prefix(root).unwrap_or(directory));
+    let path = path_below(root, directory);
     let Some(mut entry) = Cgroup::existing(path.as_os_str().as_bytes(), monotonic_ns()) else {
         return Ok(false);
     };

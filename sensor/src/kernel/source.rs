@@ -49,6 +49,36 @@ pub trait Source {
     fn rescan(&mut self) -> Result<(), SourceError>;
 }
 
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        (**self).wake_fd()
+    }
+
+    fn urgent(&mut self, emit: &mut dyn FnMut(&Record<'_>)) {
+        (**self).urgent(emit);
+    }
+
+    fn poll(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        (**self).poll(emit)
+    }
+
+    fn snapshot(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        (**self).snapshot(emit)
+    }
+
+    fn destinations(&mut self, visit: &mut dyn FnMut(IpAddr)) -> Result<(), SourceError> {
+        (**self).destinations(visit)
+    }
+
+    fn report(&mut self, emit: &mut dyn FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        (**self).report(emit)
+    }
+
+    fn rescan(&mut self) -> Result<(), SourceError> {
+        (**self).rescan()
+    }
+}
+
 /// Reading the kernel side failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -66,6 +96,13 @@ pub enum SourceError {
     Program {
         /// Name of the hook.
         hook: &'static str,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `/proc` could not be read.
+    #[error("cannot read /proc")]
+    Processes {
         /// What the kernel said.
         #[source]
         source: std::io::Error,

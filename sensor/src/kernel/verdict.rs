@@ -42,6 +42,16 @@ pub(super) struct HookState {
 }
 
 impl HookState {
+    /// Without a detail.
+    pub(super) fn new(name: &'static str, rung: &'static str, verdict: Verdict) -> Self {
+        Self {
+            name,
+            rung,
+            verdict,
+            detail: String::new(),
+        }
+    }
+
     pub(super) fn is(&self, name: &str) -> bool {
         self.name == name
     }
@@ -121,6 +131,15 @@ pub(super) fn lacks(hook: &mut HookState, missing: &str) {
 /// What a hook that works is said to lack.
 pub(super) fn missing(hook: &HookState) -> &str {
     hook.detail.strip_prefix(MISSING).unwrap_or_default()
+}
+
+/// Why no container could be known; none when they can. Each of these hooks is there from the oldest kernel on.
+pub(super) fn blindness(hooks: &[HookState]) -> Option<String> {
+    let needed = ["process_fork", "existing_processes", "cgroup_mkdir"];
+    let mut lacking = hooks.iter().filter(|hook| {
+        needed.iter().any(|name| hook.is(name)) && hook.verdict == Verdict::Unsupported
+    });
+    lacking.next().map(|hook| hook.detail.clone())
 }
 
 /// Control characters become spaces; what is too long is cut.
@@ -256,6 +275,27 @@ mod tests {
             (hook.verdict, hook.detail.as_str()),
             (Verdict::Failed, "gone")
         );
+    }
+
+    #[test]
+    fn without_processes_or_cgroups_it_is_blind() {
+        let see = [
+            "process_fork",
+            "existing_processes",
+            "cgroup_mkdir",
+            "tcp_state",
+        ];
+        let hooks = |unsupported: &str| {
+            see.map(|name| {
+                let works = name != unsupported;
+                judge(probe(name), &[refusal(true)], works.then_some(0))
+            })
+        };
+        for name in see {
+            let is_blind = blindness(&hooks(name)).is_some();
+            assert_eq!(is_blind, name != "tcp_state", "{name}");
+        }
+        assert_eq!(blindness(&hooks("")), None);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use nix::sys::socket::SockProtocol;
 use super::TaskstatsError;
 use super::ledger::{Ledger, Limits};
 use super::message::{Message, Messages, exits_request, family_request, push_process_request};
-use super::processes::Processes;
 use crate::netlink::socket::{READ_BYTES, Received, Socket};
+use crate::processes::Processes;
 use crate::walks::next_walk_ns;
 
 /// Default of [`Options::exit_buffer_bytes`]: some four thousand exit records.

@@ -22,7 +22,6 @@ pub mod follow;
 pub mod ledger;
 pub mod message;
 mod process;
-pub mod processes;
 pub mod report;
 pub mod stats;
 

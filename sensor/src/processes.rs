@@ -18,7 +18,7 @@ use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::read;
 use nodescope_ebpf::abi::WorkloadKey;
 
-use super::process::Places;
+use crate::taskstats::Places;
 
 /// More than the lines of all hierarchies with paths of the usual length. What is longer is not read.
 const CGROUP_BYTES: usize = 16 * 1024;

@@ -1,0 +1,99 @@
+//! Delays that are asked of taskstats, as records: the sensor's side of [`crate::taskstats`].
+
+use nodescope_ebpf::maps;
+use nodescope_schema::{Loss, MapFill, Record};
+
+use super::bpf::monotonic_ns;
+use super::convert;
+use super::verdict::{HookState, broke, cannot};
+use crate::taskstats::child::Child;
+use crate::taskstats::follow::Options;
+use crate::taskstats::ledger::{Limits, Losses};
+
+/// taskstats has no delays then, not even those for a CPU.
+pub(super) const REMEDY: &str =
+    "all delays while kernel.task_delayacct is 0; set it to 1 with sysctl";
+
+/// The process that asks, and what it told.
+#[derive(Debug)]
+pub(super) struct Asked {
+    child: Child,
+    limits: Limits,
+}
+
+impl Asked {
+    /// Starts it for a hook, whose verdict says so when it cannot be had.
+    pub(super) fn start(hook: &mut HookState, options: &Options) -> Option<Self> {
+        let limits = options.limits;
+        match Child::start(options, monotonic_ns) {
+            Ok(child) => return Some(Self { child, limits }),
+            Err(error) if error.is_unsupported() => cannot(hook, &error.to_string()),
+            Err(error) => broke(hook, &error.to_string()),
+        }
+        None
+    }
+
+    /// Hears from it. True when it has ended, which is then in the verdict.
+    pub(super) fn hear(&mut self, hook: Option<&mut HookState>, now_ns: u64) -> bool {
+        if self.child.has_ended() {
+            return false;
+        }
+        self.child.hear(now_ns);
+        let has_ended = self.child.has_ended();
+        if let Some(hook) = hook.filter(|_| has_ended) {
+            broke(hook, "the process that asks taskstats has ended");
+        }
+        has_ended
+    }
+
+    /// What it lost.
+    pub(super) fn losses(&self) -> Losses {
+        self.child.losses()
+    }
+
+    /// Emits what changed since `since_ns`. It keeps as many cgroups and processes as the maps have room for.
+    pub(super) fn poll(&self, accounted: bool, since_ns: u64, emit: &mut dyn FnMut(&Record<'_>)) {
+        for (key, account) in self.child.cgroups() {
+            if account.updated_ns >= since_ns {
+                emit(&Record::Delays(convert::account(*key, account, accounted)));
+            }
+        }
+        let followed = usize::try_from(self.child.followed()).unwrap_or(usize::MAX);
+        for (name, entries, capacity) in [
+            (
+                maps::DELAYS,
+                self.child.cgroups().len(),
+                self.limits.cgroups,
+            ),
+            (maps::THREADS, followed, self.limits.processes),
+        ] {
+            let [entries, capacity] =
+                [entries, capacity].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+            emit(&Record::MapFill(MapFill {
+                name,
+                entries,
+                capacity,
+            }));
+        }
+    }
+}
+
+/// What taskstats could not tell, by reason; zeros where it is not asked.
+pub(super) fn losses(asked: Option<&Asked>) -> [Loss<'static>; 7] {
+    let lost = asked.map(Asked::losses);
+    let lost = lost.unwrap_or_default();
+    let loss = |reason, total| Loss {
+        stage: "taskstats",
+        reason,
+        total,
+    };
+    [
+        loss("overrun", lost.overruns),
+        loss("missed", lost.missed),
+        loss("unplaced", lost.unplaced),
+        loss("unknown", lost.unknown),
+        loss("refused", lost.refused),
+        loss("impossible", lost.impossible),
+        loss("failed", lost.failed),
+    ]
+}
