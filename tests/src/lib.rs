@@ -37,6 +37,7 @@ mod taskstats;
 mod usage;
 mod user;
 mod wait;
+mod waits;
 
 pub use accounting::Accounting;
 pub use agent::{Agent, AgentOptions, UNPRIVILEGED_GROUP_ID, UNPRIVILEGED_USER, programs};
@@ -68,6 +69,7 @@ pub use shared::Shared;
 pub use taskstats::{Taskstats, WAITS as TASKSTATS_WAITS};
 pub use usage::{children, children_cpu_seconds, cpu_seconds};
 pub use wait::{DEADLINE, eventually, poll};
+pub use waits::{is_impossible, is_near, waited_for_cpu, waited_for_disk};
 
 /// A name no other test of any run uses at the same time.
 pub fn unique(prefix: &str) -> String {

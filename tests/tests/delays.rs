@@ -11,36 +11,9 @@ use nodescope_tests::*;
 const CPU: &str = "container_resources_cpu_delay_seconds_total";
 const DISK: &str = "container_resources_disk_delay_seconds_total";
 const MEMORY: &str = "container_resources_memory_delay_seconds_total";
-/// Of `/proc/PID/stat` (`proc_pid_stat(5)`), behind the name: delayacct_blkio_ticks.
-const BLOCK_IO_TICKS: usize = 39;
-/// `sysconf(_SC_CLK_TCK)` of every Linux that nodescope runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
-
 fn in_proc(process: &Process, file: &str) -> String {
     let path = format!("/proc/{}/{file}", process.pid());
     std::fs::read_to_string(path).expect("it lives")
-}
-
-/// Seconds in the queue of a CPU.
-fn waited_for_cpu(process: &Process) -> f64 {
-    let text = in_proc(process, "schedstat");
-    let nanos: f64 = text
-        .split(' ')
-        .nth(1)
-        .and_then(|ns| ns.parse().ok())
-        .expect("a number");
-    nanos / 1e9
-}
-
-fn waited_for_disk(process: &Process) -> f64 {
-    let text = in_proc(process, "stat");
-    let (_, fields) = text.rsplit_once(')').expect("a name");
-    let ticks: f64 = fields
-        .split_whitespace()
-        .nth(BLOCK_IO_TICKS)
-        .and_then(|ticks| ticks.parse().ok())
-        .expect("a number");
-    ticks / TICKS_PER_SECOND
 }
 
 /// Stopped, a process waits for nothing.
@@ -49,16 +22,6 @@ fn stop(processes: &[Process]) {
         process.signal(Signal::SIGSTOP);
     }
     std::thread::sleep(Duration::from_millis(100));
-}
-
-fn is_near(value: f64, expected: f64) -> bool {
-    (value - expected).abs() <= expected * 0.05
-}
-
-/// Whether two processes cannot have waited that long. Since Linux 6.12 the kernel says so now and then, see
-/// `a_wait_longer_than_there_was_time_for_is_left_out`.
-fn is_impossible(seconds: f64, begun: Instant) -> bool {
-    seconds > 2.0 * begun.elapsed().as_secs_f64()
 }
 
 /// A sensor that asks taskstats.
@@ -122,7 +85,10 @@ fn starved_processes_wait_as_long_as_the_kernel_says_to(options: AgentOptions) {
     let mut processes = [busy(), busy()];
     std::thread::sleep(Duration::from_secs(4));
     stop(&processes);
-    let expected: f64 = processes.iter().map(waited_for_cpu).sum();
+    let expected: f64 = processes
+        .iter()
+        .map(|process| waited_for_cpu(process.pid()))
+        .sum();
     assert!(expected > 2.0, "they did not starve: {expected} s");
     let near = |scrape: &Scrape, expected| {
         let value = scrape
@@ -141,7 +107,10 @@ fn starved_processes_wait_as_long_as_the_kernel_says_to(options: AgentOptions) {
     }
     std::thread::sleep(Duration::from_secs(3));
     stop(&processes);
-    let expected: f64 = processes.iter().map(waited_for_cpu).sum();
+    let expected: f64 = processes
+        .iter()
+        .map(|process| waited_for_cpu(process.pid()))
+        .sum();
     agent.eventually("the wait of both runs", unit.path(), |scrape| {
         near(scrape, expected)
     });
@@ -178,13 +147,13 @@ fn throttled_writes_wait_as_long_as_the_kernel_says_to(options: AgentOptions) {
         let (begun, null) = (Instant::now(), Path::new("/dev/null"));
         let writer = [Process::start("writer", &mut command, null)];
         let waited = eventually("a wait", || {
-            Some(waited_for_disk(&writer[0])).filter(|seconds| *seconds > 1.0)
+            Some(waited_for_disk(writer[0].pid())).filter(|seconds| *seconds > 1.0)
         });
         (!is_impossible(waited, begun)).then_some((unit, writer))
     };
     let (unit, mut writer) = poll(DEADLINE, write).expect("a kernel that counts its waits");
     stop(&writer);
-    let expected = waited_for_disk(&writer[0]);
+    let expected = waited_for_disk(writer[0].pid());
     let labels = [("container_id", unit.path())];
     agent.eventually("the wait", unit.path(), |scrape| {
         let value = scrape
@@ -255,7 +224,7 @@ impl SlowReader {
         accounting.turn("1");
         let in_time = waits_begun(&reader) == long_wait;
         let wrong = eventually("its end", || {
-            let seconds = waited_for_disk(&reader);
+            let seconds = waited_for_disk(reader.pid());
             (seconds > 0.0).then_some(seconds)
         });
         let is_wrong = in_time && is_impossible(wrong, begun);
@@ -310,13 +279,13 @@ fn a_wait_too_long_is_left_out_by(options: AgentOptions, stage: &str) {
     let labels = [("container_id", unit.path())];
     let shown = agent.scrape().sum(DISK, &labels).unwrap_or(0.0);
     assert!(!is_impossible(shown, begun), "{shown}");
-    let so_far = waited_for_disk(&reader[0]);
+    let so_far = waited_for_disk(reader[0].pid());
     reader[0].signal(Signal::SIGCONT);
     eventually("more of them", || {
-        (waited_for_disk(&reader[0]) > so_far + 2.5).then_some(())
+        (waited_for_disk(reader[0].pid()) > so_far + 2.5).then_some(())
     });
     stopped(&reader);
-    let more = waited_for_disk(&reader[0]) - so_far;
+    let more = waited_for_disk(reader[0].pid()) - so_far;
     let value = agent.eventually("the others", unit.path(), |scrape| {
         let value = scrape.sum(DISK, &labels)? - shown;
         is_near(value, more).then_some(value)

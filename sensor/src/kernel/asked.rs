@@ -1,10 +1,11 @@
 //! Delays that are asked of taskstats, as records: the sensor's side of [`crate::taskstats`].
 
 use nodescope_ebpf::maps;
-use nodescope_schema::{Loss, MapFill, Record};
+use nodescope_schema::{Loss, Record};
 
 use super::bpf::monotonic_ns;
 use super::convert;
+use super::table::fill_of;
 use super::verdict::{HookState, broke, cannot};
 use crate::taskstats::child::Child;
 use crate::taskstats::follow::Options;
@@ -58,22 +59,13 @@ impl Asked {
                 emit(&Record::Delays(convert::account(*key, account, accounted)));
             }
         }
+        let cgroups = self.child.cgroups().len();
         let followed = usize::try_from(self.child.followed()).unwrap_or(usize::MAX);
-        for (name, entries, capacity) in [
-            (
-                maps::DELAYS,
-                self.child.cgroups().len(),
-                self.limits.cgroups,
-            ),
-            (maps::THREADS, followed, self.limits.processes),
+        for fill in [
+            fill_of(maps::DELAYS, cgroups, self.limits.cgroups),
+            fill_of(maps::THREADS, followed, self.limits.processes),
         ] {
-            let [entries, capacity] =
-                [entries, capacity].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-            emit(&Record::MapFill(MapFill {
-                name,
-                entries,
-                capacity,
-            }));
+            emit(&Record::MapFill(fill));
         }
     }
 }

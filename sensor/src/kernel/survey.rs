@@ -15,10 +15,11 @@ use std::path::{Path, PathBuf};
 
 use nodescope_ebpf::abi::{CGROUP_PATH_BYTES, CgroupKey, Population, WorkloadKey};
 use nodescope_ebpf::maps;
-use nodescope_schema::{self as schema, Loss, MapFill, Record};
+use nodescope_schema::{self as schema, Loss, Record};
 
 use super::convert;
 use super::seed::{path_below, visit};
+use super::table::fill_of;
 use crate::processes::Processes;
 use crate::taskstats::Places as _;
 use crate::taskstats::ledger::Limits;
@@ -270,17 +271,11 @@ impl Survey {
                 emit(&Record::Processes(convert::processes(*key, population)));
             }
         }
-        for (name, entries, capacity) in [
-            (maps::CGROUPS, self.cgroups.len(), self.limits.cgroups),
-            (maps::PROCESSES, self.members.len(), self.limits.processes),
+        for fill in [
+            fill_of(maps::CGROUPS, self.cgroups.len(), self.limits.cgroups),
+            fill_of(maps::PROCESSES, self.members.len(), self.limits.processes),
         ] {
-            let [entries, capacity] =
-                [entries, capacity].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-            emit(&Record::MapFill(MapFill {
-                name,
-                entries,
-                capacity,
-            }));
+            emit(&Record::MapFill(fill));
         }
     }
 

@@ -13,6 +13,17 @@ use super::bpf::MapHandle;
 /// Entries copied by one system call at first; more when a bucket of the hash holds more.
 const BATCH_ENTRIES: usize = 256;
 
+/// How full something is that stands for a map where there is none.
+pub(super) fn fill_of(name: &'static str, entries: usize, capacity: usize) -> MapFill<'static> {
+    let [entries, capacity] =
+        [entries, capacity].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    MapFill {
+        name,
+        entries,
+        capacity,
+    }
+}
+
 /// Buffers for reading tables, shared by all of them.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
