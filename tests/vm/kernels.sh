@@ -48,11 +48,16 @@ newest_package() {
         grep -E "^linux-image-${1//./\\.}[.+][0-9a-z.+-]*-$flavour\$" | grep -vF -e -0.deb | sort -V | tail -1
 }
 
-# Newer kernels keep the image or the modules in packages of their own.
+# Newer kernels keep the image or the modules in packages of their own. One of them may not be served any more, and be of no
+# use here.
 with_parts() {
+    local part
     echo "$1"
     apt-cache "${apt[@]}" show --no-all-versions "$1" | sed -n 's/^Depends: //p' | tr ',|' '\n' |
-        awk '$1 ~ /^linux-(base|binary|modules)-[0-9]/ { print $1 }'
+        awk '$1 ~ /^linux-(base|binary|modules)-[0-9]/ { print $1 }' |
+        while read -r part; do
+            [ -z "$(apt-cache "${apt[@]}" show "$part" 2>/dev/null)" ] || echo "$part"
+        done
 }
 
 fetch() {
@@ -71,6 +76,10 @@ fetch() {
         dpkg-deb -x "$part" "$kernels/$series.new"
     done
     rm -rf "$debs"
+    if [ -z "$(find "$kernels/$series.new" -name 'vmlinuz*')" ]; then
+        echo "kernels.sh: $package comes without its image, some part of it is not served" >&2
+        return 1
+    fi
     # Debian's /lib is /usr/lib by now; depmod and modprobe look for /lib.
     [ -e "$kernels/$series.new/lib" ] || ln -s usr/lib "$kernels/$series.new/lib"
     mv "$kernels/$series.new" "$kernels/$series"
