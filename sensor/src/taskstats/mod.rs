@@ -10,9 +10,9 @@
 //! a process of its own keeps it, and nothing else ([`child`]). Why the cgroups of processes are looked up there: of one
 //! that has ended they are to be had for a moment only, and what it waited for must outlive an aggregator that is away.
 //!
-//! Known limits, all of them counted: what is lost when exit records come faster than they are read; processes that are gone
-//! before anybody has met them count where their parent is; before Linux 5.19 those that end without executing a program
-//! cannot be told from tasks of others.
+//! Known limits. Counted as lost: exit records that come faster than they are read; processes of which nobody knows where
+//! they were; before Linux 5.19 those that end without executing a program, which cannot be told from tasks of others. Not
+//! counted: a process that is gone before anybody has looked where it is counts where its parent is.
 //!
 //! Parsing is pure: [`message`] and [`stats`]; so is adding up, in [`ledger`].
 
