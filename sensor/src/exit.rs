@@ -23,7 +23,7 @@ pub enum Exit {
 
 /// Status and meaning, for `--help`.
 pub const STATUSES: [(Exit, &str); 6] = [
-    (Exit::Ok, "asked to end; with --check: every hook works"),
+    (Exit::Ok, "asked to end; with --check: no hook failed"),
     (Exit::Usage, "wrong flag, or no such user"),
     (
         Exit::Unavailable,

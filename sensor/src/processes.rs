@@ -18,12 +18,19 @@ use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::read;
 use nodescope_ebpf::abi::WorkloadKey;
 
-use crate::taskstats::Places;
-
 /// More than the lines of all hierarchies with paths of the usual length. What is longer is not read.
 const CGROUP_BYTES: usize = 16 * 1024;
 /// Subdirectories of a directory that has none, with itself.
 const LINKS_OF_EMPTY: u64 = 2;
+
+/// Says where processes are.
+pub trait Places {
+    /// The cgroups of a process; none when it is gone.
+    fn of(&mut self, pid: u32) -> Option<WorkloadKey>;
+
+    /// How many tasks it has; none when it is gone.
+    fn tasks(&mut self, pid: u32) -> Option<u64>;
+}
 
 /// A mounted cgroup hierarchy.
 #[derive(Debug)]

@@ -30,15 +30,6 @@ pub struct Loaded {
     pub without_bpf: Option<String>,
 }
 
-impl std::fmt::Debug for Loaded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Loaded")
-            .field("node", &self.node)
-            .field("without_bpf", &self.without_bpf)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Loads the kernel side, or does without it where the kernel does not have what it takes.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use nodescope_tests::*;
 const CPU: &str = "container_resources_cpu_delay_seconds_total";
 const DISK: &str = "container_resources_disk_delay_seconds_total";
 const MEMORY: &str = "container_resources_memory_delay_seconds_total";
+
 fn in_proc(process: &Process, file: &str) -> String {
     let path = format!("/proc/{}/{file}", process.pid());
     std::fs::read_to_string(path).expect("it lives")

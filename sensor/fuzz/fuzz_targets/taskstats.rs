@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nodescope_ebpf::abi::WorkloadKey;
-use nodescope_sensor::taskstats::Places;
+use nodescope_sensor::processes::Places;
 use nodescope_sensor::taskstats::ledger::{Ledger, Limits};
 use nodescope_sensor::taskstats::message::{Message, Messages};
 

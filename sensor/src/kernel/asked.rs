@@ -6,32 +6,43 @@ use nodescope_schema::{Loss, Record};
 use super::bpf::monotonic_ns;
 use super::convert;
 use super::table::fill_of;
-use super::verdict::{HookState, broke, cannot};
+use super::verdict::{HookState, broke, cannot, missing};
 use crate::taskstats::child::Child;
 use crate::taskstats::follow::Options;
 use crate::taskstats::ledger::{Limits, Losses};
 
 /// taskstats has no delays then, not even those for a CPU.
-pub(super) const REMEDY: &str =
-    "all delays while kernel.task_delayacct is 0; set it to 1 with sysctl";
+const REMEDY: &str = "all delays while kernel.task_delayacct is 0; set it to 1 with sysctl";
 
 /// The process that asks, and what it told.
 #[derive(Debug)]
 pub(super) struct Asked {
     child: Child,
     limits: Limits,
+    /// What this way to the delays leaves out, whatever the setting is.
+    missing: String,
 }
 
 impl Asked {
     /// Starts it for a hook, whose verdict says so when it cannot be had.
     pub(super) fn start(hook: &mut HookState, options: &Options) -> Option<Self> {
-        let limits = options.limits;
         match Child::start(options, monotonic_ns) {
-            Ok(child) => return Some(Self { child, limits }),
+            Ok(child) => {
+                return Some(Self {
+                    child,
+                    limits: options.limits,
+                    missing: missing(hook).to_owned(),
+                });
+            }
             Err(error) if error.is_unsupported() => cannot(hook, &error.to_string()),
             Err(error) => broke(hook, &error.to_string()),
         }
         None
+    }
+
+    /// What is missing of the delays.
+    pub(super) fn missing(&self, accounted: bool) -> &str {
+        if accounted { &self.missing } else { REMEDY }
     }
 
     /// Hears from it. True when it has ended, which is then in the verdict.

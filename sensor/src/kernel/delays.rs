@@ -22,7 +22,7 @@ use super::populations::delete_oldest;
 use super::probes::{DELAYS, SCAN_DELAYS, TASKSTATS};
 use super::switch::Switch;
 use super::table::{Batch, Opaque, Table};
-use super::verdict::{HookState, lacks, missing};
+use super::verdict::{HookState, lacks};
 use super::{LoadOptions, SourceError};
 use crate::taskstats::follow::{EXIT_BUFFER_BYTES, Options};
 use crate::taskstats::ledger::Limits;
@@ -30,6 +30,7 @@ use crate::walks::next_walk_ns;
 
 const REMEDY: &str = "block I/O and memory delays of processes that begin while kernel.task_delayacct is 0; \
                       set it to 1 with sysctl";
+
 /// A task, as a map's key.
 pub(super) type Task = Opaque<8>;
 
@@ -45,8 +46,6 @@ pub(super) struct DelayTables {
     switch: Switch,
     scan_after_ns: u64,
     taskstats: Option<Asked>,
-    /// What the way to the delays leaves out, whatever the setting is.
-    missing: String,
 }
 
 impl DelayTables {
@@ -62,17 +61,16 @@ impl DelayTables {
             switch: Switch::new(proc_root),
             scan_after_ns: 0,
             taskstats: None,
-            missing: String::new(),
         }
     }
 
     /// Says in the verdict of the hook what the kernel's settings leave out.
     pub(super) fn judge(&self, hooks: &mut [HookState]) {
         if let Some(hook) = hooks.iter_mut().find(|hook| hook.is(DELAYS)) {
-            let missing = match (self.switch.is_on(), &self.taskstats) {
-                (true, _) => &self.missing,
-                (false, None) => REMEDY,
-                (false, Some(_)) => asked::REMEDY,
+            let missing = match (&self.taskstats, self.switch.is_on()) {
+                (Some(asked), accounted) => asked.missing(accounted),
+                (None, true) => "",
+                (None, false) => REMEDY,
             };
             lacks(hook, missing);
         }
@@ -90,7 +88,6 @@ impl DelayTables {
             return;
         };
         self.taskstats = Asked::start(hook, &taskstats_options(options, v1));
-        self.missing = missing(hook).to_owned();
     }
 
     /// Hears from the process that asks taskstats. True when it has ended, which is then in the verdict.

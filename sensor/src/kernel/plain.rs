@@ -2,9 +2,8 @@
 //! (`lockdown=confidentiality`).
 //!
 //! Cgroups and processes come from looking at all of them ([`super::survey`]), delays from taskstats. So containers and
-//! services are known, and with them all that the aggregator and the broker find out by themselves: resources, logs that
-//! runtimes write, volumes, Java virtual machines. Connections are not seen, nor victims of the OOM killer, nor files that
-//! processes hold open.
+//! services are known, and with them what the aggregator and the broker find out by themselves: resources, logs that runtimes
+//! write, space of file systems. Connections are not seen, nor victims of the OOM killer, nor files that processes hold open.
 
 use std::io;
 use std::net::IpAddr;
@@ -19,7 +18,7 @@ use super::hierarchy::Hierarchy;
 use super::probes::{DELAYS, PROBES, Probe, TASKSTATS, WITHOUT_DELAYS_OF_TASKS};
 use super::survey::Survey;
 use super::switch::Switch;
-use super::verdict::{HookState, lacks, missing};
+use super::verdict::{HookState, lacks};
 use super::{LoadOptions, SLACK_NS, Source, SourceError};
 use crate::processes::Processes;
 use crate::walks::next_walk_ns;
@@ -49,8 +48,6 @@ pub struct Plain {
     polled_ns: u64,
     switch: Switch,
     asked: Option<Asked>,
-    /// What taskstats leaves out, whatever the setting is.
-    missing: String,
 }
 
 impl Plain {
@@ -70,10 +67,7 @@ impl Plain {
         release_memory();
         let mut hooks: Vec<_> = PROBES.iter().map(|probe| hook_of(probe, reason)).collect();
         let delays = hooks.iter_mut().find(|hook| hook.is(DELAYS));
-        let (asked, missing) = match delays {
-            Some(hook) => (Asked::start(hook, &taskstats), missing(hook).to_owned()),
-            None => (None, String::new()),
-        };
+        let asked = delays.and_then(|hook| Asked::start(hook, &taskstats));
         let mut plain = Self {
             hooks,
             hooks_told: false,
@@ -83,7 +77,6 @@ impl Plain {
             polled_ns: 0,
             switch: Switch::new(&options.proc_root),
             asked,
-            missing,
         };
         let begun_ns = monotonic_ns();
         plain.survey.look(begun_ns)?;
@@ -102,12 +95,10 @@ impl Plain {
     }
 
     fn judge(&mut self) {
-        let missing = match (self.switch.is_on(), &self.asked) {
-            (false, Some(_)) => asked::REMEDY,
-            _ => &self.missing,
-        };
-        if let Some(hook) = self.hooks.iter_mut().find(|hook| hook.is(DELAYS)) {
-            lacks(hook, missing);
+        let hook = self.hooks.iter_mut().find(|hook| hook.is(DELAYS));
+        // Without taskstats the verdict says so already.
+        if let (Some(asked), Some(hook)) = (&self.asked, hook) {
+            lacks(hook, asked.missing(self.switch.is_on()));
         }
     }
 

@@ -2,7 +2,12 @@
 //! tell when they come and go.
 //!
 //! What comes and goes between two looks is not seen. A process that is in another cgroup than before counts as one that
-//! ended and one that began. Nothing is known of victims of the OOM killer.
+//! ended and one that began. A cgroup whose processes are all others at the next look counts as begun again, also when one
+//! only handed on to its child. Nothing is known of victims of the OOM killer.
+//!
+//! Why the aggregator does not do it, who may read all of this too: these are the ids by which taskstats' totals come, also
+//! where the v2 tree is a mount of the sensor's own; and the counts must outlive an aggregator that is away, as those of
+//! programs do. It takes no right and no system call that the sensor did not have.
 //!
 //! Budget: a look takes a bounded share of a core ([`crate::walks`]), because the next one waits that much longer.
 
@@ -18,17 +23,17 @@ use nodescope_ebpf::maps;
 use nodescope_schema::{self as schema, Loss, Record};
 
 use super::convert;
+use super::flows::excess;
 use super::seed::{path_below, visit};
 use super::table::fill_of;
-use crate::processes::Processes;
-use crate::taskstats::Places as _;
+use crate::processes::{Places as _, Processes};
 use crate::taskstats::ledger::Limits;
 
 /// Who started a process may move it while it is younger than this, in nanoseconds.
 const YOUNG_NS: u64 = 10_000_000_000;
 /// And it is looked for again after this time.
 const PLACE_NS: u64 = 60_000_000_000;
-/// Removed cgroups are kept for so long, because counters still refer to them.
+/// Removed cgroups are kept for so long, because counters still refer to them, and less where there is no room.
 const REMOVED_NS: u64 = 600_000_000_000;
 
 /// A cgroup.
@@ -153,12 +158,26 @@ impl Survey {
                 seen.updated_ns = now_ns;
             }
         }
+        let too_old_ns = now_ns.saturating_sub(REMOVED_NS).max(self.oldest_kept_ns());
         self.cgroups
-            .retain(|_, seen| seen.removed_ns == 0 || now_ns - seen.removed_ns <= REMOVED_NS);
+            .retain(|_, seen| seen.removed_ns == 0 || seen.removed_ns >= too_old_ns);
         // Those of cgroups that found no room go when they are empty.
         let cgroups = &self.cgroups;
         self.populations
             .retain(|key, population| population.live > 0 || cgroups.contains_key(key));
+    }
+
+    /// What was removed before has to go, as in the programs' map when that is nearly full.
+    fn oldest_kept_ns(&self) -> u64 {
+        let entries = u32::try_from(self.cgroups.len()).unwrap_or(u32::MAX);
+        let capacity = u32::try_from(self.limits.cgroups).unwrap_or(u32::MAX);
+        let removed = self.cgroups.values().map(|seen| seen.removed_ns);
+        let mut removed: Vec<_> = removed.filter(|ns| *ns != 0).collect();
+        removed.sort_unstable();
+        match excess(entries, capacity) {
+            0 => 0,
+            excess => removed.get(excess).copied().unwrap_or(u64::MAX),
+        }
     }
 
     /// Counts the ends first: a process that took the place of another one began after it.

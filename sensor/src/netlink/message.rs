@@ -3,14 +3,14 @@
 use super::ALIGNMENT;
 
 /// `struct nlmsghdr`.
-pub const HEADER_BYTES: usize = 16;
+const HEADER_BYTES: usize = 16;
 
 /// `NLMSG_ERROR`: a request was refused, or with the error 0 done.
 pub const ERROR: u16 = 2;
 /// `NLMSG_DONE`: the end of an answer of several messages.
 pub const DONE: u16 = 3;
 /// `NLM_F_REQUEST`.
-pub const REQUEST: u16 = 1;
+const REQUEST: u16 = 1;
 
 /// A message without its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(field.try_into().ok()?))
 }
 
-/// Appends a request to `bytes`, which may hold others before it. `flags` are beside [`REQUEST`].
+/// Appends a request to `bytes`, which may hold others before it. `flags` are beside `NLM_F_REQUEST`.
 pub fn push_request(bytes: &mut Vec<u8>, kind: u16, flags: u16, sequence: u32, body: &[u8]) {
     let length = u32::try_from(HEADER_BYTES + body.len()).unwrap_or(u32::MAX);
     bytes.extend(length.to_ne_bytes());

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 
 use super::accounts::Accounts;
 use super::message::Exit;
-use super::process::{Places, Process};
+use super::process::Process;
 use super::stats::Stats;
+use crate::processes::Places;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]

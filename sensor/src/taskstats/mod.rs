@@ -27,7 +27,6 @@ pub mod stats;
 
 use std::io;
 
-pub use process::Places;
 use stats::StatsError;
 
 /// taskstats cannot be had.

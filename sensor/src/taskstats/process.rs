@@ -9,20 +9,12 @@ use nodescope_ebpf::abi::WorkloadKey;
 
 use super::ledger::Losses;
 use super::stats::{Stats, Waits};
+use crate::processes::Places;
 
 /// A process may be moved by who started it while it is younger than this, in nanoseconds.
 const YOUNG_NS: u64 = 10_000_000_000;
 /// And is looked for again after this time.
 const PLACE_NS: u64 = 10_000_000_000;
-
-/// Says where processes are.
-pub trait Places {
-    /// The cgroups of a process; none when it is gone.
-    fn of(&mut self, pid: u32) -> Option<WorkloadKey>;
-
-    /// How many tasks it has; none when it is gone.
-    fn tasks(&mut self, pid: u32) -> Option<u64>;
-}
 
 /// A process that is followed.
 #[derive(Debug, Clone, Copy)]

@@ -113,6 +113,28 @@ fn cgroups_come_and_go() {
 }
 
 #[test]
+fn removed_cgroups_make_room() {
+    let node = Node::new();
+    let limits = Limits {
+        processes: 10,
+        cgroups: 8,
+    };
+    let mut survey = node.survey(limits);
+    for round in 0..20 {
+        let path = node.path(&format!("v2/shop/{round}"));
+        fs::create_dir(&path).expect("a directory");
+        survey.look((100 + round * 4) * SECOND).expect("a look");
+        assert!(all(&survey).contains_key(&format!("/shop/{round}")));
+        fs::remove_dir(&path).expect("it was there");
+        survey.look((102 + round * 4) * SECOND).expect("a look");
+    }
+    // The newest of those that are gone are still known.
+    assert!(all(&survey).contains_key("/shop/19 removed"));
+    assert!(!all(&survey).contains_key("/shop/0 removed"));
+    assert_eq!(survey.loss().total, 0);
+}
+
+#[test]
 fn what_finds_no_room_is_counted() {
     let node = Node::new();
     for pid in 1..=5 {

@@ -3,7 +3,6 @@ use std::collections::HashMap;
 use nodescope_ebpf::abi::{CgroupKey, WorkloadKey};
 
 use super::*;
-use crate::taskstats::process::Places;
 use crate::taskstats::stats::{KINDS, Waits};
 
 const SECOND: u64 = 1_000_000_000;
