@@ -83,20 +83,10 @@ impl Asked {
 
 /// What taskstats could not tell, by reason; zeros where it is not asked.
 pub(super) fn losses(asked: Option<&Asked>) -> [Loss<'static>; 7] {
-    let lost = asked.map(Asked::losses);
-    let lost = lost.unwrap_or_default();
-    let loss = |reason, total| Loss {
+    let totals = asked.map(Asked::losses).unwrap_or_default().totals();
+    std::array::from_fn(|index| Loss {
         stage: "taskstats",
-        reason,
-        total,
-    };
-    [
-        loss("overrun", lost.overruns),
-        loss("missed", lost.missed),
-        loss("unplaced", lost.unplaced),
-        loss("unknown", lost.unknown),
-        loss("refused", lost.refused),
-        loss("impossible", lost.impossible),
-        loss("failed", lost.failed),
-    ]
+        reason: Losses::REASONS[index],
+        total: totals[index],
+    })
 }

@@ -39,6 +39,59 @@ pub struct Losses {
     pub failed: u64,
 }
 
+impl Losses {
+    /// What they are called, in the order of [`Losses::totals`].
+    pub const REASONS: [&str; 7] = [
+        "overrun",
+        "missed",
+        "unplaced",
+        "unknown",
+        "refused",
+        "impossible",
+        "failed",
+    ];
+
+    /// All of them.
+    pub fn totals(&self) -> [u64; 7] {
+        let Self {
+            overruns,
+            missed,
+            unplaced,
+            unknown,
+            refused,
+            impossible,
+            failed,
+        } = *self;
+        [
+            overruns, missed, unplaced, unknown, refused, impossible, failed,
+        ]
+    }
+}
+
+impl From<[u64; 7]> for Losses {
+    /// The reverse of [`Losses::totals`].
+    fn from(totals: [u64; 7]) -> Self {
+        let [
+            overruns,
+            missed,
+            unplaced,
+            unknown,
+            refused,
+            impossible,
+            failed,
+        ] = totals;
+        Self {
+            overruns,
+            missed,
+            unplaced,
+            unknown,
+            refused,
+            impossible,
+            failed,
+        }
+    }
+}
+
 /// All processes and cgroups.
 #[derive(Debug)]
 pub struct Ledger {

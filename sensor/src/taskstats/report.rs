@@ -35,20 +35,8 @@ impl Report {
                 ]
             }
             Self::Losses(losses, followed) => {
-                let Losses {
-                    overruns,
-                    missed,
-                    unplaced,
-                    unknown,
-                    refused,
-                    impossible,
-                    failed,
-                } = losses;
-                let followed = u64::from(followed);
-                let [a, b, c] = [overruns, missed, unplaced];
-                [
-                    LOSSES, followed, 0, 0, a, b, c, unknown, refused, impossible, failed, 0,
-                ]
+                let [a, b, c, d, e, f, g] = losses.totals();
+                [LOSSES, u64::from(followed), 0, 0, a, b, c, d, e, f, g, 0]
             }
         };
         let mut bytes = [0; BYTES];
@@ -77,26 +65,8 @@ impl Report {
                 Some(Self::Account(key, account))
             }
             LOSSES => {
-                let [
-                    overruns,
-                    missed,
-                    unplaced,
-                    unknown,
-                    refused,
-                    impossible,
-                    failed,
-                    _,
-                ] = values;
-                let losses = Losses {
-                    overruns,
-                    missed,
-                    unplaced,
-                    unknown,
-                    refused,
-                    impossible,
-                    failed,
-                };
-                Some(Self::Losses(losses, u32::try_from(word(1)).ok()?))
+                let [losses @ .., _] = values;
+                Some(Self::Losses(losses.into(), u32::try_from(word(1)).ok()?))
             }
             _ => None,
         }
@@ -118,15 +88,8 @@ mod tests {
             updated_ns: 0,
             waits: Waits([1, 2, 3, 4, 5, 6, 7, u64::MAX]),
         };
-        let losses = Losses {
-            overruns: 1,
-            missed: 2,
-            unplaced: 3,
-            unknown: 4,
-            refused: 5,
-            impossible: 6,
-            failed: u64::MAX,
-        };
+        let losses = Losses::from([1, 2, 3, 4, 5, 6, u64::MAX]);
+        assert_eq!((losses.overruns, losses.failed), (1, u64::MAX));
         for report in [Report::Account(key, account), Report::Losses(losses, 9)] {
             assert_eq!(Report::from_bytes(&report.to_bytes()), Some(report));
         }

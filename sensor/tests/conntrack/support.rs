@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+pub(crate) use nodescope_sensor::netlink::attribute::attribute;
+
 pub(crate) const IPS_CONFIRMED: u32 = 1 << 3;
 pub(crate) const IPS_DST_NAT: u32 = 1 << 5;
 pub(crate) const TCP: u8 = 6;
@@ -13,14 +15,6 @@ pub(crate) struct Direction {
     pub(crate) protocol: u8,
     pub(crate) source: SocketAddr,
     pub(crate) destination: SocketAddr,
-}
-
-pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).expect("short");
-    let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 fn nested(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {

@@ -25,7 +25,7 @@ family!(
     Own,
     "nodescope_records_lost_total",
     ["stage", "reason"],
-    "Records lost before they reached the aggregator, as the sensor counts them since its start; run_skipped: runs of a hook the kernel skipped, most of which others make up for; no_sensor: connects made while no sensor ran; impossible: waits for block I/O of which the kernel says that they took longer than there was time for; taskstats: overrun are times that the kernel had no room for exit records, the rest processes, what they waited for last being lost"
+    "Records lost before they reached the aggregator, as the sensor counts them since its start; run_skipped: runs of a hook the kernel skipped, most of which others make up for; no_sensor: connects made while no sensor ran; impossible: waits for block I/O of which the kernel says that they took longer than there was time for; of the stage taskstats: overrun: times that exit records found no room; failed: messages; missed, unplaced, unknown, refused: processes of which some waits may be missing"
 );
 family!(
     DECODE_ERRORS,
